@@ -1,0 +1,326 @@
+//! A [`Config`] made into an OpenSSL context, with the mandatory options and why.
+
+use crate::config::{Config, Refusal, Version};
+use crate::ffi;
+use crate::identity::{read_certificates, Identity};
+use crate::reassembly::Expect;
+use once_cell::unsync::OnceCell;
+use openssl::error::ErrorStack;
+use openssl::ssl::{
+    Ssl, SslContext, SslContextBuilder, SslMethod, SslMode, SslOptions, SslRef, SslSessionCacheMode,
+    SslVerifyMode, SslVersion,
+};
+use openssl::x509::store::{X509Lookup, X509Store, X509StoreBuilder};
+use openssl::x509::verify::X509CheckFlags;
+use openssl::x509::X509;
+use std::net::IpAddr;
+
+/// Forward-secret key exchange with authenticated encryption: nothing else by default (RFC 9325).
+/// AES-128 first: as safe for the life of a session, and cheaper.
+const DEFAULT_CIPHERS: &str = "ECDHE+AES128+AESGCM:ECDHE+AESGCM:ECDHE+CHACHA20";
+/// Whatever list is given: no suite that leaves the peer or the data unprotected.
+const NEVER: &str = ":!aNULL:!eNULL";
+/// Fast curves first. A short list keeps the hello small.
+const DEFAULT_GROUPS: &str = "X25519:P-256:P-384:P-521";
+
+/// SSL_OP_NO_ENCRYPT_THEN_MAC, which the crate lacks.
+const NO_ENCRYPT_THEN_MAC: SslOptions = SslOptions::from_bits_retain(1 << 19);
+
+/// Certificates, keys, trust and parameters: what sessions are made from. Immutable, and shared by
+/// any number of them.
+pub struct Context {
+    ssl: SslContext,
+    config: Config,
+    suites: Vec<ffi::Suite>,
+    identities: Vec<Identity>,
+    /// Read when the first session has to verify its peer: the system's store holds some 140
+    /// certificates, and most servers verify nobody.
+    trusted: OnceCell<X509Store>,
+}
+
+/// Whom a client wants to talk to: the name that the certificate must be for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PeerName {
+    /// A host name, sent to the server too (RFC 6066 section 3).
+    Dns(String),
+    /// An IP address, which is never sent.
+    Address(IpAddr),
+}
+
+impl PeerName {
+    /// Reads a host name or the text form of an IP address, with or without a scope.
+    pub fn parse(name: &str) -> PeerName {
+        let bare = name.split('%').next().unwrap_or(name);
+        match bare.parse() {
+            Ok(address) => PeerName::Address(address),
+            // A trailing dot is DNS notation for "absolute" and no part of the name (RFC 6066).
+            Err(_) => PeerName::Dns(name.strip_suffix('.').unwrap_or(name).to_owned()),
+        }
+    }
+}
+
+impl Context {
+    /// Makes a context.
+    ///
+    /// # Errors
+    ///
+    /// A [`Refusal`] of the option that cannot be.
+    pub fn new(config: Config) -> Result<Context, Refusal> {
+        ffi::init();
+        ffi::clear_errors();
+        let identities = Identity::read_all(&config)?;
+        let mut builder = mandatory(&config).map_err(|e| unexpected(&e))?;
+        lists(&mut builder, &config)?;
+        for identity in &identities {
+            install(&mut builder, identity)?;
+        }
+        let roots = read_roots(&config)?;
+        for root in roots.iter().flatten() {
+            builder.add_client_ca(root).map_err(|e| unexpected(&e))?;
+        }
+        let ssl = builder.build();
+        let suites = ffi::supported_suites(&ssl).map_err(|e| unexpected(&e))?;
+        let suites: Vec<_> = suites.into_iter().filter(|suite| suite.version != "TLSv1.3").collect();
+        if suites.is_empty() {
+            return Err(Refusal::new(
+                "ciphers",
+                "leaves no cipher suite that DTLS 1.2 can use here: see `openssl ciphers -s -v LIST`; \
+                 a suite below the security level needs '@SECLEVEL=0' in the list",
+            ));
+        }
+        let context = Context { ssl, config, suites, identities, trusted: OnceCell::new() };
+        if let Some(roots) = roots {
+            let store = build_store(roots).map_err(|e| unexpected(&e))?;
+            // unwrap: the cell was made empty in the line above.
+            context.trusted.set(store).unwrap_or_else(|_| unreachable!("set twice"));
+        }
+        ffi::clear_errors();
+        Ok(context)
+    }
+
+    /// Whether servers can be made of this context.
+    ///
+    /// # Errors
+    ///
+    /// A [`Refusal`] where it has no certificate, or one that no handshake could use, or where
+    /// peers are to be verified and nothing is trusted.
+    pub fn check_server(&self) -> Result<(), Refusal> {
+        if self.identities.is_empty() {
+            return Err(Refusal::new("cert", "is missing: a server needs a certificate and its key"));
+        }
+        if let Some(refusal) = self.identities.iter().find_map(Identity::server_refusal) {
+            return Err(refusal);
+        }
+        let can_serve = |suite: &ffi::Suite| {
+            self.identities.iter().any(|id| id.authentication() == suite_key(&suite.name))
+        };
+        if !self.suites.iter().any(can_serve) {
+            let keys: Vec<_> = self.identities.iter().map(Identity::authentication).collect();
+            let sentence =
+                format!("leaves no cipher suite that this {} certificate can serve", keys.join(" and "));
+            return Err(Refusal::new("ciphers", sentence));
+        }
+        if self.config.request_cert {
+            self.trusted()?;
+        }
+        Ok(())
+    }
+
+    /// Whether clients can be made of this context.
+    ///
+    /// # Errors
+    ///
+    /// A [`Refusal`] where servers are to be verified and nothing is trusted.
+    pub fn check_client(&self) -> Result<(), Refusal> {
+        if self.config.reject_unauthorized {
+            self.trusted()?;
+        }
+        Ok(())
+    }
+
+    /// What it was made of.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// What a server of this context expects to hear.
+    pub(crate) fn expect_from_client(&self) -> Expect {
+        Expect::Client { certificate: self.config.request_cert }
+    }
+
+    /// A fresh OpenSSL session, about to accept.
+    pub(crate) fn server_ssl(&self) -> Result<Ssl, ErrorStack> {
+        let mut ssl = self.fresh_ssl()?;
+        ssl.set_accept_state();
+        if self.config.request_cert {
+            self.verify(&mut ssl, SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT);
+        }
+        Ok(ssl)
+    }
+
+    /// A fresh OpenSSL session, about to connect to `name`.
+    pub(crate) fn client_ssl(&self, name: &PeerName) -> Result<Ssl, ErrorStack> {
+        let mut ssl = self.fresh_ssl()?;
+        ssl.set_connect_state();
+        match name {
+            PeerName::Dns(host) => {
+                ssl.set_hostname(host)?;
+                let param = ssl.param_mut();
+                param.set_hostflags(X509CheckFlags::NO_PARTIAL_WILDCARDS);
+                param.set_host(host)?;
+            }
+            PeerName::Address(address) => ssl.param_mut().set_ip(*address)?,
+        }
+        self.verify(&mut ssl, SslVerifyMode::PEER);
+        Ok(ssl)
+    }
+
+    fn fresh_ssl(&self) -> Result<Ssl, ErrorStack> {
+        let mut ssl = Ssl::new(&self.ssl)?;
+        ssl.set_mtu(self.config.mtu.bytes())?;
+        ffi::set_first_timeout(&mut ssl, self.config.retransmit_timeout_ms);
+        Ok(ssl)
+    }
+
+    fn verify(&self, ssl: &mut SslRef, strict: SslVerifyMode) {
+        if let Ok(store) = self.trusted() {
+            ffi::set_verify_store(ssl, store);
+        }
+        if self.config.reject_unauthorized {
+            ssl.set_verify(strict);
+        } else {
+            // The verdict is kept all the same, for `authorized`.
+            ssl.set_verify_callback(SslVerifyMode::PEER, |_, _| true);
+        }
+    }
+
+    fn trusted(&self) -> Result<&X509Store, Refusal> {
+        self.trusted.get_or_try_init(system_store)
+    }
+}
+
+/// What every context has, whatever the user wants.
+fn mandatory(config: &Config) -> Result<SslContextBuilder, ErrorStack> {
+    let mut builder = SslContextBuilder::new(SslMethod::dtls())?;
+    // The MTU is told, never asked of the BIO, which knows none: OpenSSL would fall back to 256.
+    let mut options = SslOptions::NO_QUERY_MTU;
+    // Renegotiation is a source of attacks and of no use here (RFC 7925 section 17).
+    options |= SslOptions::NO_RENEGOTIATION;
+    options |= SslOptions::NO_COMPRESSION;
+    // With encrypt-then-MAC one forged record ends a session: OpenSSL treats its bad MAC as fatal
+    // instead of dropping it. Only CBC suites have it, and nobody gets one unasked.
+    options |= NO_ENCRYPT_THEN_MAC;
+    // The server's order, but for peers that put ChaCha20 first: they have no AES in hardware.
+    options |= SslOptions::CIPHER_SERVER_PREFERENCE | SslOptions::PRIORITIZE_CHACHA;
+    // No session is resumed, so none is worth a ticket.
+    options |= SslOptions::NO_TICKET;
+    builder.set_options(options);
+    builder.set_session_cache_mode(SslSessionCacheMode::OFF);
+    // Gives the 16 KiB buffers back between records, which idle sessions are most of their life.
+    builder.set_mode(SslMode::RELEASE_BUFFERS);
+    // The gate has judged the cookie before a session exists: DTLSv1_listen only wants to hear it.
+    builder.set_cookie_verify_cb(|_, _| true);
+    ffi::set_max_certificate_list(&mut builder, Expect::Server.longest_message());
+    builder.set_min_proto_version(Some(ssl_version(config.min_version)))?;
+    builder.set_max_proto_version(Some(ssl_version(config.max_version)))?;
+    Ok(builder)
+}
+
+fn ssl_version(version: Version) -> SslVersion {
+    match version {
+        Version::Dtls12 => SslVersion::DTLS1_2,
+    }
+}
+
+/// The three lists in OpenSSL's own notation.
+fn lists(builder: &mut SslContextBuilder, config: &Config) -> Result<(), Refusal> {
+    let refuse = |option, list: &str, manual| {
+        let sentence =
+            format!("is no list that OpenSSL understands: '{}' (see {manual})", list.escape_default());
+        Refusal::new(option, sentence)
+    };
+    let ciphers = config.ciphers.as_deref().unwrap_or(DEFAULT_CIPHERS);
+    builder
+        .set_cipher_list(&format!("{ciphers}{NEVER}"))
+        .map_err(|_| refuse("ciphers", ciphers, "openssl-ciphers(1)"))?;
+    let groups = config.groups.as_deref().unwrap_or(DEFAULT_GROUPS);
+    builder.set_groups_list(groups).map_err(|_| refuse("groups", groups, "SSL_CTX_set1_groups_list(3)"))?;
+    if let Some(sigalgs) = &config.sigalgs {
+        builder
+            .set_sigalgs_list(sigalgs)
+            .map_err(|_| refuse("sigalgs", sigalgs, "SSL_CTX_set1_sigalgs_list(3)"))?;
+    }
+    Ok(())
+}
+
+fn install(builder: &mut SslContextBuilder, identity: &Identity) -> Result<(), Refusal> {
+    let refuse = |error: ErrorStack| {
+        let reason = error.errors().first().and_then(|e| e.reason()).unwrap_or("no reason given");
+        Refusal::new("cert", format!("is refused by OpenSSL: {reason}"))
+    };
+    builder.set_certificate(&identity.leaf).map_err(refuse)?;
+    builder.set_private_key(&identity.key).map_err(refuse)?;
+    for certificate in &identity.intermediates {
+        ffi::add_chain_certificate(builder, certificate).map_err(refuse)?;
+    }
+    Ok(())
+}
+
+/// The key that a server needs for a suite, from OpenSSL's name of it.
+fn suite_key(name: &str) -> &'static str {
+    if name.contains("ECDSA") {
+        "ECDSA"
+    } else if name.contains("PSK") && !name.starts_with("RSA-PSK") {
+        "PSK"
+    } else {
+        "RSA"
+    }
+}
+
+fn read_roots(config: &Config) -> Result<Option<Vec<X509>>, Refusal> {
+    let Some(texts) = &config.ca else { return Ok(None) };
+    if texts.is_empty() {
+        return Err(Refusal::new(
+            "ca",
+            "is an empty list, so nobody could be trusted: leave it out for the system's trust store",
+        ));
+    }
+    let lists: Result<Vec<_>, _> = texts.iter().map(|pem| read_certificates("ca", pem)).collect();
+    Ok(Some(lists?.into_iter().flatten().collect()))
+}
+
+fn build_store(certificates: Vec<X509>) -> Result<X509Store, ErrorStack> {
+    let mut builder = X509StoreBuilder::new()?;
+    for certificate in certificates {
+        builder.add_cert(certificate)?;
+    }
+    Ok(builder.build())
+}
+
+/// The system's trust store. A vendored OpenSSL does not know where that is.
+fn system_store() -> Result<X509Store, Refusal> {
+    let missing = || {
+        Refusal::new(
+            "ca",
+            "is missing, and this system has no trust store (on Debian the package ca-certificates): \
+             pass the CA's certificate in PEM",
+        )
+    };
+    let found = openssl_probe::probe();
+    let from_file = found.cert_file.and_then(|file| std::fs::read(file).ok());
+    if let Some(certificates) = from_file.and_then(|pem| read_certificates("ca", &pem).ok()) {
+        return build_store(certificates).map_err(|e| unexpected(&e));
+    }
+    let directory =
+        found.cert_dir.into_iter().find(|dir| dir.read_dir().is_ok_and(|mut files| files.next().is_some()));
+    let directory = directory.as_deref().and_then(|dir| dir.to_str()).ok_or_else(missing)?;
+    let mut builder = X509StoreBuilder::new().map_err(|e| unexpected(&e))?;
+    let lookup = builder.add_lookup(X509Lookup::hash_dir()).map_err(|e| unexpected(&e))?;
+    lookup.add_dir(directory, openssl::ssl::SslFiletype::PEM).map_err(|_| missing())?;
+    Ok(builder.build())
+}
+
+/// What can only fail for want of memory, or where OpenSSL was built without what we need.
+fn unexpected(error: &ErrorStack) -> Refusal {
+    Refusal::new("context", format!("cannot be made: {error}"))
+}

@@ -1,0 +1,154 @@
+//! The closed list of failures, each with its stable name and one sentence.
+//!
+//! The sentence may improve; the name is API. Where libuv has a word for the failure, that is the
+//! name.
+
+use openssl::error::ErrorStack;
+use openssl::ssl::SslRef;
+use openssl::x509::X509VerifyResult;
+use std::fmt;
+
+/// The stable names. `doc` strings here are what the README's table says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Name {
+    /// A deadline passed before the handshake was complete.
+    TimedOut,
+    /// There is no established session to send on.
+    NotConnected,
+    /// The message does not fit a DTLS record, or what was negotiated for one.
+    MessageTooBig,
+    /// The argument can never be sent, such as an empty message.
+    Invalid,
+    /// The peer's certificate chain leads to no trusted CA.
+    UnknownCa,
+    /// The peer's certificate is for another name or address.
+    CertificateName,
+    /// The peer's certificate has expired, or is not valid yet.
+    CertificateTime,
+    /// The peer's certificate cannot be accepted for another reason.
+    Certificate,
+    /// The peer presented no certificate though one is required.
+    NoCertificate,
+    /// The two ends have no cipher suite in common.
+    NoCipher,
+    /// The two ends have no protocol version in common.
+    Version,
+    /// The peer ended the session with a fatal alert.
+    Alert,
+    /// The handshake failed for another reason.
+    Handshake,
+    /// An established session broke: the peer violated the protocol.
+    Protocol,
+}
+
+impl Name {
+    /// The name as programs compare it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Name::TimedOut => "ETIMEDOUT",
+            Name::NotConnected => "ENOTCONN",
+            Name::MessageTooBig => "EMSGSIZE",
+            Name::Invalid => "EINVAL",
+            Name::UnknownCa => "EUNKNOWNCA",
+            Name::CertificateName => "ECERTNAME",
+            Name::CertificateTime => "ECERTTIME",
+            Name::Certificate => "ECERT",
+            Name::NoCertificate => "ENOCERT",
+            Name::NoCipher => "ENOCIPHER",
+            Name::Version => "EVERSION",
+            Name::Alert => "EALERT",
+            Name::Handshake => "EHANDSHAKE",
+            Name::Protocol => "EPROTO",
+        }
+    }
+}
+
+/// A failure: its name, and a sentence for people. Displayed as luv does, `NAME: sentence`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    /// What programs compare.
+    pub name: Name,
+    /// What people read.
+    pub sentence: String,
+}
+
+impl Error {
+    /// Makes a failure of a name and a sentence.
+    pub fn new(name: Name, sentence: impl Into<String>) -> Error {
+        Error { name, sentence: sentence.into() }
+    }
+
+    /// There is no session to send on, and why.
+    pub(crate) fn not_connected(state: &str) -> Error {
+        Error::new(Name::NotConnected, format!("the session is {state}"))
+    }
+
+    /// The peer sent this fatal alert.
+    pub(crate) fn alert(description: u8) -> Error {
+        let meaning = crate::ffi::alert_description(description);
+        Error::new(Name::Alert, format!("the peer refused with the alert {meaning} ({description})"))
+    }
+
+    /// A chain that does not verify.
+    pub(crate) fn certificate(result: X509VerifyResult) -> Error {
+        // The numbers are X509_V_ERR_*, stable since OpenSSL 1.0.2 (X509_STORE_CTX_get_error(3)).
+        let (name, what) = match result.as_raw() {
+            62..=64 => (Name::CertificateName, "the peer's certificate is for another name"),
+            9 | 10 => (Name::CertificateTime, "the peer's certificate is not valid at this time"),
+            2 | 18..=21 => (Name::UnknownCa, "the peer's certificate leads to no trusted CA"),
+            _ => (Name::Certificate, "the peer's certificate was refused"),
+        };
+        Error::new(name, format!("{what} ({})", result.error_string()))
+    }
+
+    /// What OpenSSL says of a handshake that it ended.
+    pub(crate) fn handshake(ssl: &SslRef, stack: Option<&ErrorStack>) -> Error {
+        let Some(reason) = ssl_reason(stack) else {
+            return Error::new(Name::Handshake, "the handshake failed for a reason OpenSSL does not name");
+        };
+        // The numbers are SSL_R_* of <openssl/sslerr.h>, part of OpenSSL's ABI.
+        match reason.code {
+            134 => Error::certificate(ssl.verify_result()),
+            199 => Error::new(Name::NoCertificate, "the peer presented no certificate, and one is required"),
+            193 => Error::new(
+                Name::NoCipher,
+                "the peer offers no cipher suite that is enabled here and that our certificate can serve",
+            ),
+            258 | 266 | 267 => Error::new(Name::Version, "the peer does not speak DTLS 1.2"),
+            312 => Error::new(Name::TimedOut, "the peer did not answer any of the retransmissions"),
+            code @ 1000..=1255 => Error::alert((code - 1000) as u8),
+            _ => Error::new(Name::Handshake, format!("the handshake failed: {}", reason.text)),
+        }
+    }
+
+    /// What OpenSSL says of an established session that it ended.
+    pub(crate) fn established(stack: Option<&ErrorStack>) -> Error {
+        match ssl_reason(stack) {
+            Some(Cause { code: code @ 1000..=1255, .. }) => Error::alert((code - 1000) as u8),
+            Some(cause) => Error::new(Name::Protocol, format!("the session broke: {}", cause.text)),
+            None => Error::new(Name::Protocol, "the session broke for a reason OpenSSL does not name"),
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.name.as_str(), self.sentence)
+    }
+}
+
+impl std::error::Error for Error {}
+
+struct Cause {
+    code: i32,
+    text: String,
+}
+
+/// The newest entry of libssl itself: older ones are its causes, and entries of libcrypto say less.
+fn ssl_reason(stack: Option<&ErrorStack>) -> Option<Cause> {
+    const ERR_LIB_SSL: i32 = 20;
+    let errors = stack?.errors();
+    let error = errors.iter().rev().find(|e| e.library_code() == ERR_LIB_SSL).or(errors.last())?;
+    let text = error.reason().unwrap_or("unknown reason").to_owned();
+    Some(Cause { code: error.reason_code(), text })
+}

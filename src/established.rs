@@ -1,0 +1,61 @@
+//! What a completed handshake has shown. There is no such value before, so nothing can be mistaken
+//! for verified by default.
+
+use crate::error::{Error, Name};
+use crate::ffi;
+use crate::record::MAX_PLAINTEXT;
+use openssl::ssl::SslRef;
+use openssl::x509::{X509VerifyResult, X509};
+
+/// What is known of the peer and of the session since the handshake.
+pub struct Established {
+    /// What the verification of the peer's certificate came to: `Ok` where it presented one and that
+    /// leads to a trusted CA and is for the right name; `None` where nobody asked for one.
+    pub verification: Option<Result<(), Error>>,
+    /// The peer's certificate, if it presented one.
+    pub certificate: Option<X509>,
+    /// The protocol version in OpenSSL's words: `DTLSv1.2`.
+    pub protocol: &'static str,
+    /// The cipher suite.
+    pub cipher: Cipher,
+    /// The longest message that fits a record, in bytes.
+    pub max_message: usize,
+    /// The longest message whose datagram is no larger than the MTU, in bytes
+    /// (DTLS_get_data_mtu(3)).
+    pub max_payload: usize,
+}
+
+/// A cipher suite by its names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cipher {
+    /// OpenSSL's: `ECDHE-ECDSA-AES128-GCM-SHA256`.
+    pub name: &'static str,
+    /// The registry's: `TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256`.
+    pub standard_name: &'static str,
+}
+
+impl Established {
+    /// Reads it off an OpenSSL session whose handshake is complete. `asked` says whether the peer
+    /// was asked for a certificate.
+    pub(crate) fn of(ssl: &SslRef, asked: bool) -> Established {
+        let certificate = ssl.peer_certificate();
+        let verdict = match (&certificate, ssl.verify_result()) {
+            (None, _) => Err(Error::new(Name::NoCertificate, "the peer presented no certificate")),
+            (Some(_), X509VerifyResult::OK) => Ok(()),
+            (Some(_), result) => Err(Error::certificate(result)),
+        };
+        let record = ffi::max_fragment_length(ssl).unwrap_or(MAX_PLAINTEXT);
+        let cipher = ssl.current_cipher();
+        Established {
+            verification: asked.then_some(verdict),
+            certificate,
+            protocol: ssl.version_str(),
+            cipher: Cipher {
+                name: cipher.map_or("unknown", |cipher| cipher.name()),
+                standard_name: cipher.and_then(|cipher| cipher.standard_name()).unwrap_or("unknown"),
+            },
+            max_message: record,
+            max_payload: ffi::data_mtu(ssl).min(record),
+        }
+    }
+}

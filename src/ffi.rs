@@ -1,0 +1,243 @@
+//! The few OpenSSL calls that the `openssl` crate lacks, behind safe signatures. All hand-written
+//! `unsafe` lives here.
+#![allow(unsafe_code)]
+
+use crate::datagram_bio::Wire;
+use crate::screen::SealedShape;
+use foreign_types::ForeignTypeRef;
+use libc::{c_int, c_long, c_uint, c_void, timeval};
+use once_cell::sync::Lazy;
+use openssl::error::ErrorStack;
+use openssl::ex_data::Index;
+use openssl::ssl::{Ssl, SslCipherRef, SslContextBuilder, SslContextRef, SslRef, SslStream};
+use openssl::stack::Stack;
+use openssl::x509::store::X509StoreRef;
+use openssl::x509::X509Ref;
+use openssl_sys as sys;
+use std::ffi::CStr;
+use std::time::Duration;
+
+/// An address that we never look at: DTLSv1_listen(3) insists on filling one in.
+#[repr(C)]
+struct BioAddr {
+    _opaque: [u8; 0],
+}
+
+type TimerCallback = unsafe extern "C" fn(*mut sys::SSL, c_uint) -> c_uint;
+
+extern "C" {
+    fn BIO_ADDR_new() -> *mut BioAddr;
+    fn BIO_ADDR_free(address: *mut BioAddr);
+    fn DTLSv1_listen(ssl: *mut sys::SSL, client: *mut BioAddr) -> c_int;
+    fn DTLS_set_timer_cb(ssl: *mut sys::SSL, callback: TimerCallback);
+    fn DTLS_get_data_mtu(ssl: *const sys::SSL) -> usize;
+    fn SSL_get_pending_cipher(ssl: *const sys::SSL) -> *const sys::SSL_CIPHER;
+    fn SSL_get1_supported_ciphers(ssl: *mut sys::SSL) -> *mut sys::stack_st_SSL_CIPHER;
+    fn SSL_SESSION_get_max_fragment_length(session: *const sys::SSL_SESSION) -> u8;
+}
+
+// Constants of <openssl/ssl.h> and <openssl/crypto.h>, part of the ABI.
+const CTRL_SET_MTU: c_int = 17;
+const CTRL_SET_MAX_CERT_LIST: c_int = 51;
+const CTRL_DTLS_GET_TIMEOUT: c_int = 73;
+const CTRL_DTLS_HANDLE_TIMEOUT: c_int = 74;
+const CTRL_CHAIN_CERT: c_int = 89;
+const CTRL_SET_VERIFY_CERT_STORE: c_int = 106;
+const INIT_NO_LOAD_CONFIG: u64 = 0x80;
+const INIT_NO_ATEXIT: u64 = 0x0008_0000;
+
+/// Initialises OpenSSL without reading the host's `openssl.cnf` or `OPENSSL_CONF`, which are
+/// meant for another OpenSSL than ours. Must come before anything else of OpenSSL.
+pub fn init() {
+    static INIT: Lazy<()> = Lazy::new(|| {
+        // SAFETY: OPENSSL_init_ssl(3) takes any flags and a null settings pointer. NO_ATEXIT,
+        // because the host may unload this module before the process ends.
+        unsafe { sys::OPENSSL_init_ssl(INIT_NO_LOAD_CONFIG | INIT_NO_ATEXIT, std::ptr::null_mut()) };
+        openssl::init();
+    });
+    Lazy::force(&INIT);
+}
+
+/// Empties this thread's error queue. Call it before each call into libssl, whose SSL_get_error(3)
+/// takes a stale entry for the call's own, and after, so that ours is nobody's stale entry.
+pub fn clear_errors() {
+    // SAFETY: touches nothing but OpenSSL's own thread-local queue.
+    unsafe { sys::ERR_clear_error() }
+}
+
+/// Fills `bytes` from OpenSSL's random generator.
+///
+/// # Panics
+///
+/// Where the system has no randomness: nothing that is built on it could be trusted.
+pub fn random_bytes(bytes: &mut [u8]) {
+    openssl::rand::rand_bytes(bytes).unwrap_or_else(|error| panic!("no randomness: {error}"));
+}
+
+/// What an alert's number means, in OpenSSL's words.
+pub fn alert_description(description: u8) -> &'static str {
+    // SAFETY: SSL_alert_desc_string_long(3) returns a static string for every number.
+    let text = unsafe { CStr::from_ptr(sys::SSL_alert_desc_string_long(c_int::from(description))) };
+    text.to_str().unwrap_or("unknown")
+}
+
+/// Gives a server session the ClientHello that lies on its wire and whose cookie the gate has
+/// accepted; says whether OpenSSL goes on from it (DTLSv1_listen(3)).
+pub fn listen(stream: &mut SslStream<Wire>) -> bool {
+    // SAFETY: the SSL is borrowed mutably through its stream for the length of the call; the
+    // address is ours, checked, and freed on the only way out.
+    unsafe {
+        let address = BIO_ADDR_new();
+        if address.is_null() {
+            return false;
+        }
+        let outcome = DTLSv1_listen(stream.ssl().as_ptr(), address);
+        BIO_ADDR_free(address);
+        outcome == 1
+    }
+}
+
+/// How long until the running retransmission timer expires, DTLSv1_get_timeout(3).
+pub fn timeout(ssl: &SslRef) -> Option<Duration> {
+    let mut left = timeval { tv_sec: 0, tv_usec: 0 };
+    // SAFETY: the command writes one timeval, which `left` is.
+    let running = unsafe {
+        sys::SSL_ctrl(ssl.as_ptr(), CTRL_DTLS_GET_TIMEOUT, 0, std::ptr::from_mut(&mut left).cast())
+    };
+    let seconds = u64::try_from(left.tv_sec).unwrap_or(0);
+    let micros = u64::try_from(left.tv_usec).unwrap_or(0);
+    (running == 1).then(|| Duration::from_secs(seconds) + Duration::from_micros(micros))
+}
+
+/// Retransmits if the timer has expired, DTLSv1_handle_timeout(3). False where it expired once
+/// too often and OpenSSL has given up.
+pub fn handle_timeout(stream: &mut SslStream<Wire>) -> bool {
+    // SAFETY: the SSL is borrowed mutably through its stream; the command takes no argument.
+    let outcome =
+        unsafe { sys::SSL_ctrl(stream.ssl().as_ptr(), CTRL_DTLS_HANDLE_TIMEOUT, 0, std::ptr::null_mut()) };
+    outcome >= 0
+}
+
+static FIRST_TIMEOUT_US: Lazy<Index<Ssl, c_uint>> = Lazy::new(|| {
+    // Fails only where memory is exhausted, long before any peer is involved.
+    Ssl::new_ex_index().unwrap_or_else(|error| panic!("no index for session data: {error}"))
+});
+
+/// Sets the first retransmission timeout; it doubles with each to a minute, as OpenSSL's own.
+pub fn set_first_timeout(ssl: &mut SslRef, first_ms: u32) {
+    ssl.set_ex_data(*FIRST_TIMEOUT_US, first_ms.saturating_mul(1000));
+    // SAFETY: the callback is a plain function, valid for ever, and reads only what was set above.
+    unsafe { DTLS_set_timer_cb(ssl.as_ptr(), next_timeout) };
+}
+
+unsafe extern "C" fn next_timeout(ssl: *mut sys::SSL, last_us: c_uint) -> c_uint {
+    const MINUTE_US: c_uint = 60_000_000;
+    if last_us > 0 {
+        return last_us.saturating_mul(2).min(MINUTE_US);
+    }
+    // SAFETY: OpenSSL calls back with the SSL that the timer belongs to, alive during the call.
+    let ssl = unsafe { SslRef::from_ptr(ssl) };
+    ssl.ex_data(*FIRST_TIMEOUT_US).copied().unwrap_or(1_000_000)
+}
+
+/// Changes the MTU of a session that is under way, SSL_set_mtu(3). (The crate's wants the SSL
+/// mutably, which its stream does not lend.)
+pub fn set_mtu(ssl: &SslRef, bytes: u32) {
+    // SAFETY: stores a number in an SSL that nothing else is using: the session is borrowed.
+    unsafe { sys::SSL_ctrl(ssl.as_ptr(), CTRL_SET_MTU, c_long::from(bytes), std::ptr::null_mut()) };
+}
+
+/// The plaintext that fits a datagram of the MTU, DTLS_get_data_mtu(3); 0 before there is a cipher.
+pub fn data_mtu(ssl: &SslRef) -> usize {
+    // SAFETY: reads fields of an SSL that is borrowed.
+    unsafe { DTLS_get_data_mtu(ssl.as_ptr()) }
+}
+
+/// The shape of sealed records under the cipher suite that has been agreed on, if one has.
+pub fn sealed_shape(ssl: &SslRef) -> Option<SealedShape> {
+    // SAFETY: returns null or a pointer into OpenSSL's static table of suites.
+    let pending = unsafe { SSL_get_pending_cipher(ssl.as_ptr()) };
+    if pending.is_null() {
+        return None;
+    }
+    // SAFETY: not null, and static, as above. (The crate's type wants a mutable pointer and only reads.)
+    let cipher = unsafe { SslCipherRef::from_ptr(pending.cast_mut()) };
+    Some(SealedShape::of_suite(cipher.name()))
+}
+
+/// The plaintext that a record may hold where RFC 6066's max_fragment_length was negotiated.
+pub fn max_fragment_length(ssl: &SslRef) -> Option<usize> {
+    let session = ssl.session()?;
+    // SAFETY: reads a field of a session that the borrowed SSL holds.
+    let code = unsafe { SSL_SESSION_get_max_fragment_length(session.as_ptr()) };
+    (1..=4).contains(&code).then(|| 256 << code)
+}
+
+/// A cipher suite that a context has enabled.
+pub struct Suite {
+    /// OpenSSL's name.
+    pub name: String,
+    /// The protocol version it belongs to, as OpenSSL writes it.
+    pub version: String,
+}
+
+/// The suites that sessions of this context will really offer or accept, after versions and
+/// security level have had their say, SSL_get1_supported_ciphers(3).
+pub fn supported_suites(context: &SslContextRef) -> Result<Vec<Suite>, ErrorStack> {
+    let ssl = Ssl::new(context)?;
+    // SAFETY: returns null or a new stack of pointers into a static table; the stack is ours.
+    let list = unsafe { SSL_get1_supported_ciphers(ssl.as_ptr()) };
+    if list.is_null() {
+        return Ok(Vec::new());
+    }
+    // SAFETY: not null, and owned by us, as above. Its entries are static: freeing them is a no-op.
+    let list = unsafe { <Stack<openssl::ssl::SslCipher> as foreign_types::ForeignType>::from_ptr(list) };
+    let suite =
+        |cipher: &SslCipherRef| Suite { name: cipher.name().into(), version: cipher.version().into() };
+    Ok(list.iter().map(suite).collect())
+}
+
+/// Adds an intermediate to the chain of the certificate that was set last. (The crate's
+/// `add_extra_chain_cert` has one chain for all certificates.)
+pub fn add_chain_certificate(
+    builder: &mut SslContextBuilder,
+    certificate: &X509Ref,
+) -> Result<(), ErrorStack> {
+    const TAKE_REFERENCE: c_long = 1;
+    // SAFETY: with TAKE_REFERENCE the context holds a reference of its own; ours stays ours.
+    let outcome = unsafe {
+        sys::SSL_CTX_ctrl(
+            builder.as_ptr(),
+            CTRL_CHAIN_CERT,
+            TAKE_REFERENCE,
+            certificate.as_ptr().cast::<c_void>(),
+        )
+    };
+    if outcome == 1 {
+        Ok(())
+    } else {
+        Err(ErrorStack::get())
+    }
+}
+
+/// Limits the length of a peer's certificate chain, SSL_CTX_set_max_cert_list(3).
+pub fn set_max_certificate_list(builder: &mut SslContextBuilder, bytes: usize) {
+    // SAFETY: stores a number.
+    unsafe {
+        sys::SSL_CTX_ctrl(builder.as_ptr(), CTRL_SET_MAX_CERT_LIST, bytes as c_long, std::ptr::null_mut())
+    };
+}
+
+/// Lets a session verify its peer against this store, SSL_set1_verify_cert_store(3).
+pub fn set_verify_store(ssl: &mut SslRef, store: &X509StoreRef) {
+    const TAKE_REFERENCE: c_long = 1;
+    // SAFETY: with TAKE_REFERENCE the session holds a reference of its own; ours stays ours.
+    unsafe {
+        sys::SSL_ctrl(
+            ssl.as_ptr(),
+            CTRL_SET_VERIFY_CERT_STORE,
+            TAKE_REFERENCE,
+            store.as_ptr().cast::<c_void>(),
+        )
+    };
+}

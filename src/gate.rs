@@ -1,0 +1,188 @@
+//! What an address gets before it has proved itself: a cookie, and nothing else.
+//!
+//! # The cookie
+//!
+//! *Goal* (RFC 6347 section 4.2.1): a hello with a forged source address must cost next to nothing
+//! and reach nobody but that address, with no more bytes than it brought. So the server keeps no
+//! state and puts what it must recognise into the cookie:
+//!
+//! ```text
+//! cookie = window (1 byte) ‖ HMAC-SHA256(secret, window ‖ address ‖ port ‖ version ‖ random ‖ session id)[..31]
+//! ```
+//!
+//! *The address and port*, so that a cookie seen at one place is worth nothing at another. An
+//! IPv4-mapped IPv6 address counts as the IPv4 address it maps.
+//!
+//! *The hello's fixed fields*, as the RFC asks: without them one proof would serve any number of
+//! different hellos from that address. The objection is that a hello forged from a client's own
+//! address before its first one draws a cookie which that client's hello cannot use, and OpenSSL
+//! clients ignore the HelloVerifyRequest that would mend it. But whoever can forge that hello
+//! can as well forge the HelloVerifyRequest itself, with any cookie in it, so binding to the
+//! address alone would not protect that client either. (Ours starts afresh when its cookie is
+//! refused: see `session.rs`.) The fields bound are those in front of the cookie, which the
+//! first fragment holds; the cipher suites may lie in a later one.
+//!
+//! *The window*, minutes of wall-clock time, because several hosts that share a secret share
+//! that clock and no other. The cookie of the window before and of the one after (clocks differ)
+//! are accepted: validity is one to two minutes, the length of six retransmissions at least, since
+//! a client whose second hello comes too late hangs. The cookie names its window so that each
+//! secret costs one HMAC.
+//!
+//! *The secret* is random and changes hourly, or is given as a list, newest first: the first
+//! signs, all are accepted. A predecessor is always kept, for the same hanging client.
+
+use crate::config::Refusal;
+use crate::discard::Discard;
+use crate::hello::{Hello, MESSAGE_HEADER};
+use crate::record::{self, DTLS_1_0, HANDSHAKE, HEADER};
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use std::net::IpAddr;
+use subtle::ConstantTimeEq;
+
+/// How long a window lasts, in seconds.
+const WINDOW: u64 = 60;
+/// How many windows a random secret signs for.
+const WINDOWS_PER_SECRET: u64 = 60;
+/// The length of a cookie. DTLS 1.0 peers, which may read it, take no more than 32.
+const COOKIE: usize = 32;
+/// The length of a HelloVerifyRequest datagram: headers, server_version, cookie with its length.
+const HELLO_VERIFY_REQUEST: usize = HEADER + MESSAGE_HEADER + 2 + 1 + COOKIE;
+/// The shortest datagram that reads as a hello: it is longer than the answer, so nothing amplifies.
+const LEAST_HELLO: usize = HEADER + MESSAGE_HEADER + 2 + 32 + 1 + 1;
+const _: () = assert!(HELLO_VERIFY_REQUEST <= LEAST_HELLO);
+/// The least length of a secret that is given: 128 bits.
+const LEAST_SECRET: usize = 16;
+
+type Secret = Hmac<Sha256>;
+
+/// What to do with a stranger's datagram.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Send this HelloVerifyRequest back and forget the sender.
+    Challenge(Vec<u8>),
+    /// The sender has returned its cookie: make it a session with this very datagram.
+    Admit,
+    /// Do nothing.
+    Discard(Discard),
+}
+
+/// Issues and checks cookies. Holds secrets, and nothing of any peer.
+pub struct Gate {
+    /// Newest first; never empty.
+    secrets: Vec<Secret>,
+    /// The window in which the newest secret was drawn; `None` where secrets were given.
+    drawn: Option<u64>,
+}
+
+impl Gate {
+    /// Makes a gate with random secrets that it changes hourly by itself.
+    pub fn random(wall_seconds: u64) -> Gate {
+        Gate { secrets: vec![random_secret()], drawn: Some(wall_seconds / WINDOW) }
+    }
+
+    /// Makes a gate with given secrets, newest first, so that processes and hosts behind one
+    /// address accept each other's cookies.
+    ///
+    /// # Errors
+    ///
+    /// A [`Refusal`] of `cookie_secret` where there is none, or one shorter than 16 bytes.
+    pub fn with_secrets(secrets: &[Vec<u8>]) -> Result<Gate, Refusal> {
+        if secrets.is_empty() {
+            return Err(Refusal::new("cookie_secret", "must hold at least one secret"));
+        }
+        if let Some(short) = secrets.iter().find(|s| s.len() < LEAST_SECRET) {
+            let sentence = format!("must be at least {LEAST_SECRET} bytes long, got {}", short.len());
+            return Err(Refusal::new("cookie_secret", sentence));
+        }
+        Ok(Gate { secrets: secrets.iter().map(|s| keyed(s)).collect(), drawn: None })
+    }
+
+    /// Judges a datagram from an address that has no session.
+    ///
+    /// `wall_seconds` is Unix time. Allocates only for an answer, and answers with no more bytes
+    /// than it was given, once.
+    pub fn examine_untrusted(
+        &mut self,
+        datagram: &[u8],
+        address: IpAddr,
+        port: u16,
+        wall_seconds: u64,
+    ) -> Verdict {
+        let address = address.to_canonical();
+        if port == 0 || address.is_multicast() || address.is_unspecified() {
+            return Verdict::Discard(Discard::Address);
+        }
+        let hello = match Hello::read_untrusted(datagram) {
+            Ok(hello) => hello,
+            Err(cause) => return Verdict::Discard(cause),
+        };
+        let window = wall_seconds / WINDOW;
+        self.rotate(window);
+        // A hello that carries a cookie has message_seq 1: OpenSSL goes on from no other.
+        if hello.message_sequence == 1 && self.accepts(&hello, address, port, window) {
+            return Verdict::Admit;
+        }
+        let cookie = cookie(&self.secrets[0], &hello, address, port, window);
+        Verdict::Challenge(hello_verify_request(hello.record_sequence, &cookie))
+    }
+
+    fn accepts(&self, hello: &Hello, address: IpAddr, port: u16, now: u64) -> bool {
+        let Some(&named) = hello.cookie.first() else { return false };
+        let neighbours = [now, now.wrapping_sub(1), now.wrapping_add(1)];
+        let Some(window) = neighbours.into_iter().find(|&w| w as u8 == named) else { return false };
+        self.secrets.iter().any(|secret| {
+            let genuine = cookie(secret, hello, address, port, window);
+            bool::from(genuine[..].ct_eq(hello.cookie))
+        })
+    }
+
+    fn rotate(&mut self, window: u64) {
+        if self.drawn.is_some_and(|drawn| window.saturating_sub(drawn) >= WINDOWS_PER_SECRET) {
+            self.secrets.insert(0, random_secret());
+            self.secrets.truncate(2);
+            self.drawn = Some(window);
+        }
+    }
+}
+
+fn keyed(secret: &[u8]) -> Secret {
+    // HMAC takes a key of any length, so this cannot fail.
+    Secret::new_from_slice(secret).unwrap_or_else(|_| unreachable!("HMAC takes any key"))
+}
+
+fn random_secret() -> Secret {
+    let mut bytes = [0; 32];
+    crate::ffi::random_bytes(&mut bytes);
+    keyed(&bytes)
+}
+
+fn cookie(secret: &Secret, hello: &Hello, address: IpAddr, port: u16, window: u64) -> [u8; COOKIE] {
+    let mut mac = secret.clone();
+    mac.update(&window.to_be_bytes());
+    match address {
+        IpAddr::V4(v4) => mac.update(&v4.to_ipv6_mapped().octets()),
+        IpAddr::V6(v6) => mac.update(&v6.octets()),
+    }
+    mac.update(&port.to_be_bytes());
+    mac.update(hello.fixed);
+    let mut cookie: [u8; COOKIE] = mac.finalize().into_bytes().into();
+    cookie[0] = window as u8;
+    cookie
+}
+
+/// Builds the answer. It carries version 1.0, as the RFC has it, and the hello's own record number
+/// (section 4.2.1); its message_seq is always 0.
+fn hello_verify_request(record_sequence: u64, cookie: &[u8; COOKIE]) -> Vec<u8> {
+    const TYPE: u8 = 3;
+    let length = (HELLO_VERIFY_REQUEST - HEADER - MESSAGE_HEADER) as u8;
+    let mut body = Vec::with_capacity(HELLO_VERIFY_REQUEST - HEADER);
+    body.extend_from_slice(&[TYPE, 0, 0, length, 0, 0, 0, 0, 0, 0, 0, length]);
+    body.extend_from_slice(&DTLS_1_0);
+    body.push(COOKIE as u8);
+    body.extend_from_slice(cookie);
+    record::plaintext(HANDSHAKE, DTLS_1_0, record_sequence, &body)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,107 @@
+//! A certificate chain and its private key, read from PEM.
+
+use crate::config::{Config, Refusal};
+use crate::ffi;
+use openssl::pkey::{Id, PKey, Private};
+use openssl::x509::X509;
+
+/// Who we are: a chain, leaf first, and the key of its leaf.
+pub struct Identity {
+    /// The certificate of `key`.
+    pub leaf: X509,
+    /// The certificates that lead from the leaf towards a root.
+    pub intermediates: Vec<X509>,
+    /// The leaf's private key.
+    pub key: PKey<Private>,
+}
+
+impl Identity {
+    /// Reads the identities of a configuration: each `cert` with the `key` at its place.
+    ///
+    /// # Errors
+    ///
+    /// A [`Refusal`] of `cert`, `key` or `passphrase`.
+    pub fn read_all(config: &Config) -> Result<Vec<Identity>, Refusal> {
+        match (config.cert.len(), config.key.len()) {
+            (0, 0) => return Ok(Vec::new()),
+            (_, 0) => return Err(Refusal::new("key", "is missing: a certificate needs its private key")),
+            (0, _) => return Err(Refusal::new("cert", "is missing: a private key needs its certificate")),
+            (certs, keys) if certs != keys => {
+                return Err(Refusal::new(
+                    "key",
+                    format!("must pair with cert: {keys} keys for {certs} certificates"),
+                ))
+            }
+            _ => {}
+        }
+        let passphrase = config.passphrase.as_deref();
+        config.cert.iter().zip(&config.key).map(|(cert, key)| Identity::read(cert, key, passphrase)).collect()
+    }
+
+    fn read(cert: &[u8], key: &[u8], passphrase: Option<&[u8]>) -> Result<Identity, Refusal> {
+        let mut chain = read_certificates("cert", cert)?.into_iter();
+        let leaf = chain.next().ok_or_else(|| Refusal::new("cert", "holds no certificate"))?;
+        let key = read_key(key, passphrase)?;
+        let matches = leaf.public_key().is_ok_and(|public| public.public_eq(&key));
+        ffi::clear_errors();
+        if !matches {
+            return Err(Refusal::new("key", "does not belong to the certificate in cert"));
+        }
+        Ok(Identity { leaf, intermediates: chain.collect(), key })
+    }
+
+    /// Why this identity cannot serve DTLS 1.2, where it cannot.
+    ///
+    /// OpenSSL before 4.1 never selects an Ed25519 or Ed448 certificate on a DTLS server: it asks
+    /// whether the version is TLS 1.2 and gets "no" for DTLS 1.2 (`ssl_set_masks`), so every
+    /// handshake would end with "no shared cipher". Clients are free to use one.
+    pub fn server_refusal(&self) -> Option<Refusal> {
+        let name = match self.key.id() {
+            Id::ED25519 => "Ed25519",
+            Id::ED448 => "Ed448",
+            _ => return None,
+        };
+        let sentence = format!(
+            "is an {name} key, which OpenSSL before 4.1 cannot use on a DTLS 1.2 server \
+             (no handshake would find a shared cipher): use an ECDSA or RSA key"
+        );
+        Some(Refusal::new("key", sentence))
+    }
+
+    /// The word cipher suites have for what this key signs with.
+    pub fn authentication(&self) -> &'static str {
+        match self.key.id() {
+            Id::RSA | Id::RSA_PSS => "RSA",
+            Id::EC => "ECDSA",
+            _ => "none",
+        }
+    }
+}
+
+/// Reads every certificate of a PEM text.
+pub fn read_certificates(option: &'static str, pem: &[u8]) -> Result<Vec<X509>, Refusal> {
+    let certificates = X509::stack_from_pem(pem);
+    ffi::clear_errors();
+    match certificates {
+        Ok(list) if !list.is_empty() => Ok(list),
+        _ => Err(Refusal::new(option, "is not a certificate in PEM (\"-----BEGIN CERTIFICATE-----\"): pass the text itself, not a file's name")),
+    }
+}
+
+fn read_key(pem: &[u8], passphrase: Option<&[u8]>) -> Result<PKey<Private>, Refusal> {
+    // The callback is asked only for an encrypted key. Without it OpenSSL would ask the terminal.
+    let mut asked = false;
+    let key = PKey::private_key_from_pem_callback(pem, |buffer| {
+        asked = true;
+        let secret = passphrase.unwrap_or_default();
+        let length = secret.len().min(buffer.len());
+        buffer[..length].copy_from_slice(&secret[..length]);
+        Ok(length)
+    });
+    ffi::clear_errors();
+    key.map_err(|_| match (asked, passphrase) {
+        (true, None) => Refusal::new("passphrase", "is missing: the private key is encrypted"),
+        (true, Some(_)) => Refusal::new("passphrase", "does not open the private key"),
+        (false, _) => Refusal::new("key", "is not a private key in PEM (\"-----BEGIN PRIVATE KEY-----\"): pass the text itself, not a file's name"),
+    })
+}

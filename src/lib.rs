@@ -1,0 +1,70 @@
+//! DTLS for Luvit: the native core of the Lua module `dtls`.
+//!
+//! ```text
+//!  in    UDP ───▶ udp.lua ──▶ endpoint.lua ──┬─ known peer ─▶ Session ─▶ OpenSSL
+//!        timer ─────────────▶ (peer table)   └─ stranger ───▶ Gate (cookie; keeps nothing)
+//!        user ───▶ session.lua ─────────────────────────────▶ Session
+//!                                                               │ outputs, drained to the last
+//!  out   UDP  ◀── udp.lua ◀── endpoint.lua ◀── transmit ────────┤
+//!        user ◀── session.lua ◀── connected, message, closed ───┤
+//!        timer ◀─ endpoint.lua ◀── timeout (always the last) ───┘
+//!
+//!        Lua: sockets, timers, the table of peers, names.   Rust: no socket handle, no timer, no Lua value.
+//! ```
+//!
+//! # The four laws
+//!
+//! 1. **Rust never calls Lua.** It holds no Lua value and no user code runs while it works, so no
+//!    call can re-enter it, no coroutine can yield through it and no Lua error can unwind it.
+//! 2. **Mutate, then drain.** After `receive`, `close` or `expire` the endpoint drains
+//!    [`Output`]s until [`Output::Timeout`]. User handlers run during the drain and may call
+//!    anything; a nested drain returns at once and the outer one finishes the work. (`send` is the
+//!    short cut: it changes nothing but a sequence number, and returns its one datagram.)
+//! 3. **A stranger costs nothing.** Until an address has returned its cookie nothing is allocated
+//!    for it, nothing is raised, nothing is logged above debug. Bad datagrams are dropped and
+//!    counted by cause.
+//! 4. **Only the peer can end a session.** No unauthenticated datagram, whatever its bytes, ends or
+//!    stalls an established session, and junk ends no handshake except by its deadline.
+//!
+//! Functions whose bytes a stranger chose, and nobody has authenticated yet, end in `_untrusted`.
+//!
+//! # The way of a datagram
+//!
+//! [`Gate::examine_untrusted`] while its sender is a stranger; from then on
+//! [`Session::receive_untrusted`], which splits it into records ([`record`]), lets the [`screen`]
+//! choose what OpenSSL may see and in which order ([`reassembly`]), hands that over one record a
+//! read ([`datagram_bio`]), and queues what comes of it ([`output`]).
+
+pub mod certificate;
+pub mod config;
+pub mod context;
+pub mod datagram_bio;
+pub mod discard;
+pub mod error;
+pub mod established;
+pub mod gate;
+pub mod hello;
+pub mod identity;
+pub mod output;
+pub mod reassembly;
+pub mod record;
+pub mod screen;
+pub mod session;
+
+mod ffi;
+#[cfg(any(feature = "luajit", feature = "lua51"))]
+mod lua;
+
+pub use config::{Config, Refusal};
+pub use context::Context;
+pub use discard::Discard;
+pub use error::{Error, Name};
+pub use established::Established;
+pub use gate::{Gate, Verdict};
+pub use output::{Output, Reason};
+pub use session::{Deadlines, Session};
+
+/// The OpenSSL this module runs on, as it names itself: `OpenSSL 3.6.3 9 Jun 2026`.
+pub fn openssl_version() -> &'static str {
+    openssl::version::version()
+}

@@ -1,0 +1,236 @@
+//! The only file that names mlua: arguments in, tuples out, `luaopen_dtls_core`.
+//!
+//! What users cause returns `nil, option, sentence` (a refusal) or `nil, err, name` (a failure); a
+//! Lua error raised from here is a bug in `lua/dtls/`. `types/dtls_core.lua` says what each
+//! function takes and returns.
+
+use crate::certificate::{self, Description};
+use crate::config::{Config, Mtu, Refusal, Version};
+use crate::context::{Context, PeerName};
+use crate::error::Error;
+use crate::established::Established;
+use crate::gate::{Gate, Verdict};
+use crate::output::Output;
+use crate::session::{Deadlines, Session};
+use bytes::Bytes;
+use mlua::prelude::*;
+use mlua::{MultiValue, UserData, UserDataMethods};
+use std::rc::Rc;
+
+/// Opens the module: `require('dtls_core')`.
+#[mlua::lua_module(name = "dtls_core")]
+fn open(lua: &Lua) -> LuaResult<LuaTable> {
+    crate::ffi::init();
+    let module = lua.create_table()?;
+    module.set("version", env!("CARGO_PKG_VERSION"))?;
+    module.set("openssl_version", crate::openssl_version())?;
+    module.set("context", lua.create_function(context)?)?;
+    module.set("gate", lua.create_function(gate)?)?;
+    module.set("generate_certificate", lua.create_function(generate_certificate)?)?;
+    Ok(module)
+}
+
+struct LuaContext(Rc<Context>);
+struct LuaGate(Gate);
+struct LuaSession(Session);
+
+fn context(lua: &Lua, options: LuaTable) -> LuaResult<MultiValue> {
+    let made = match config(&options)? {
+        Ok(config) => Context::new(config),
+        Err(refusal) => Err(refusal),
+    };
+    or_refusal(lua, made.map(|context| LuaContext(Rc::new(context))))
+}
+
+fn gate(lua: &Lua, (wall_seconds, secrets): (u64, Option<Vec<LuaString>>)) -> LuaResult<MultiValue> {
+    let made = match secrets {
+        Some(secrets) => Gate::with_secrets(&to_bytes(secrets)),
+        None => Ok(Gate::random(wall_seconds)),
+    };
+    or_refusal(lua, made.map(LuaGate))
+}
+
+fn generate_certificate(lua: &Lua, (names, days): (Vec<String>, u32)) -> LuaResult<MultiValue> {
+    match certificate::generate(&names, days) {
+        Ok(made) => {
+            let (cert, key) = (lua.create_string(made.cert)?, lua.create_string(made.key)?);
+            (cert, key, made.fingerprint256).into_lua_multi(lua)
+        }
+        Err(error) => (LuaNil, error.to_string()).into_lua_multi(lua),
+    }
+}
+
+/// Reads the core's spelling of the options, whose types `options.lua` has checked.
+fn config(options: &LuaTable) -> LuaResult<Result<Config, Refusal>> {
+    let default = Config::default();
+    let mtu = options.get::<Option<u32>>("mtu")?.map_or(Ok(default.mtu), Mtu::new);
+    let version = |option: &'static str, default| -> LuaResult<Result<Version, Refusal>> {
+        let name = options.get::<Option<String>>(option)?;
+        Ok(name.map_or(Ok(default), |name| Version::parse(option, &name)))
+    };
+    let (min, max) =
+        (version("min_version", default.min_version)?, version("max_version", default.max_version)?);
+    let (mtu, min_version, max_version) = match (mtu, min, max) {
+        (Ok(mtu), Ok(min), Ok(max)) => (mtu, min, max),
+        (Err(refusal), ..) | (_, Err(refusal), _) | (.., Err(refusal)) => return Ok(Err(refusal)),
+    };
+    let list = |option| LuaResult::Ok(options.get::<Option<Vec<LuaString>>>(option)?.map(to_bytes));
+    Ok(Ok(Config {
+        cert: list("cert")?.unwrap_or_default(),
+        key: list("key")?.unwrap_or_default(),
+        passphrase: options.get::<Option<LuaString>>("passphrase")?.map(|text| text.as_bytes().to_vec()),
+        ca: list("ca")?,
+        request_cert: options.get::<Option<bool>>("request_cert")?.unwrap_or(default.request_cert),
+        reject_unauthorized: options
+            .get::<Option<bool>>("reject_unauthorized")?
+            .unwrap_or(default.reject_unauthorized),
+        min_version,
+        max_version,
+        ciphers: options.get("ciphers")?,
+        groups: options.get("groups")?,
+        sigalgs: options.get("sigalgs")?,
+        mtu,
+        retransmit_timeout_ms: options
+            .get::<Option<u32>>("retransmit_timeout")?
+            .unwrap_or(default.retransmit_timeout_ms),
+    }))
+}
+
+impl UserData for LuaContext {
+    fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
+        methods.add_method("check_server", |lua, this, ()| {
+            or_refusal(lua, this.0.check_server().map(|()| true))
+        });
+        methods.add_method("check_client", |lua, this, ()| {
+            or_refusal(lua, this.0.check_client().map(|()| true))
+        });
+        type Accept = (LuaString, u64, u64, u64);
+        methods.add_method("accept", |lua, this, (datagram, handshake_ms, idle_ms, now): Accept| {
+            let deadlines = Deadlines { handshake_ms, idle_ms };
+            let made = Session::server(&this.0, &datagram.as_bytes(), deadlines, now);
+            or_failure(lua, made.map(LuaSession))
+        });
+        type Connect = (String, u64, u64, u64);
+        methods.add_method("connect", |lua, this, (name, handshake_ms, idle_ms, now): Connect| {
+            let deadlines = Deadlines { handshake_ms, idle_ms };
+            let made = Session::client(&this.0, PeerName::parse(&name), deadlines, now);
+            or_failure(lua, made.map(LuaSession))
+        });
+    }
+}
+
+impl UserData for LuaGate {
+    fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
+        type Examine = (LuaString, LuaString, u16, u64);
+        methods.add_method_mut("examine", |lua, this, (datagram, ip, port, wall_seconds): Examine| {
+            let address = ip.to_str()?.parse().map_err(LuaError::external)?;
+            match this.0.examine_untrusted(&datagram.as_bytes(), address, port, wall_seconds) {
+                Verdict::Challenge(reply) => ("challenge", lua.create_string(reply)?).into_lua_multi(lua),
+                Verdict::Admit => "admit".into_lua_multi(lua),
+                Verdict::Discard(cause) => ("discard", cause.as_str()).into_lua_multi(lua),
+            }
+        });
+    }
+}
+
+impl UserData for LuaSession {
+    fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
+        methods.add_method_mut("receive", |_, this, (datagram, now): (LuaString, u64)| {
+            Ok(this.0.receive_untrusted(&datagram.as_bytes(), now).map(|cause| cause.as_str()))
+        });
+        methods.add_method_mut("send", |lua, this, message: LuaString| {
+            or_failure(lua, this.0.send(&message.as_bytes()).map(Datagram))
+        });
+        methods.add_method_mut("close", |_, this, now: u64| {
+            this.0.close(now);
+            Ok(())
+        });
+        methods.add_method_mut("destroy", |_, this, ()| {
+            this.0.destroy();
+            Ok(())
+        });
+        methods.add_method_mut("expire", |_, this, now: u64| {
+            this.0.expire(now);
+            Ok(())
+        });
+        methods.add_method_mut("poll", |lua, this, ()| poll(lua, &mut this.0));
+        methods.add_method_mut("lower_mtu", |_, this, ()| Ok(this.0.lower_mtu()));
+        methods.add_method("state", |_, this, ()| Ok(this.0.state()));
+        methods.add_method("established", |lua, this, ()| {
+            this.0.established().map(|established| shown(lua, established)).transpose()
+        });
+    }
+}
+
+/// What a handshake has shown, as a table.
+fn shown(lua: &Lua, established: &Established) -> LuaResult<LuaTable> {
+    let table = lua.create_table()?;
+    table.set("protocol", established.protocol)?;
+    table.set("cipher", established.cipher.name)?;
+    table.set("cipher_standard_name", established.cipher.standard_name)?;
+    table.set("max_payload", established.max_payload)?;
+    table.set("authorized", matches!(established.verification, Some(Ok(()))))?;
+    if let Some(Err(error)) = &established.verification {
+        table.set("authorization_error", error.to_string())?;
+    }
+    let certificate = established.certificate.as_ref().and_then(|found| Description::of(found).ok());
+    if let Some(certificate) = certificate {
+        table.set("certificate", describe(lua, &certificate)?)?;
+    }
+    Ok(table)
+}
+
+fn poll(lua: &Lua, session: &mut Session) -> LuaResult<MultiValue> {
+    match session.poll() {
+        Output::Transmit(datagram) => ("transmit", lua.create_string(datagram)?).into_lua_multi(lua),
+        Output::Connected => "connected".into_lua_multi(lua),
+        Output::Message(message) => ("message", lua.create_string(message)?).into_lua_multi(lua),
+        Output::Closed(reason, None) => ("closed", reason.as_str()).into_lua_multi(lua),
+        Output::Closed(reason, Some(error)) => {
+            ("closed", reason.as_str(), error.to_string(), error.name.as_str()).into_lua_multi(lua)
+        }
+        Output::Timeout(at) => ("timeout", at).into_lua_multi(lua),
+    }
+}
+
+fn describe(lua: &Lua, certificate: &Description) -> LuaResult<LuaTable> {
+    let table = lua.create_table()?;
+    let name = |attributes: &[(String, String)]| lua.create_table_from(attributes.iter().cloned());
+    table.set("subject", name(&certificate.subject)?)?;
+    table.set("issuer", name(&certificate.issuer)?)?;
+    table.set("subject_alt_name", certificate.subject_alt_name.clone())?;
+    table.set("serial_number", certificate.serial_number.as_str())?;
+    table.set("valid_from", certificate.valid_from.as_str())?;
+    table.set("valid_to", certificate.valid_to.as_str())?;
+    table.set("fingerprint256", certificate.fingerprint256.as_str())?;
+    table.set("pem", lua.create_string(&certificate.pem)?)?;
+    table.set("der", lua.create_string(&certificate.der)?)?;
+    Ok(table)
+}
+
+fn or_refusal(lua: &Lua, outcome: Result<impl IntoLua, Refusal>) -> LuaResult<MultiValue> {
+    match outcome {
+        Ok(value) => value.into_lua_multi(lua),
+        Err(refusal) => (LuaNil, refusal.option, refusal.sentence).into_lua_multi(lua),
+    }
+}
+
+fn or_failure(lua: &Lua, outcome: Result<impl IntoLua, Error>) -> LuaResult<MultiValue> {
+    match outcome {
+        Ok(value) => value.into_lua_multi(lua),
+        Err(error) => (LuaNil, error.to_string(), error.name.as_str()).into_lua_multi(lua),
+    }
+}
+
+/// Bytes on their way to Lua.
+struct Datagram(Bytes);
+
+impl IntoLua for Datagram {
+    fn into_lua(self, lua: &Lua) -> LuaResult<LuaValue> {
+        lua.create_string(self.0).map(LuaValue::String)
+    }
+}
+
+fn to_bytes(strings: Vec<LuaString>) -> Vec<Vec<u8>> {
+    strings.iter().map(|string| string.as_bytes().to_vec()).collect()
+}

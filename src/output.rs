@@ -1,0 +1,49 @@
+//! Everything the core can say, and the draining law.
+
+use crate::error::Error;
+use bytes::Bytes;
+
+/// What a [`Session`](crate::Session) wants done, in order.
+///
+/// Drain until [`Output::Timeout`]: after each call that changes a session, call
+/// [`poll`](crate::Session::poll) and act on what it returns until it returns the timeout, which
+/// is always the last and can be asked for again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Send these bytes to the peer as one datagram.
+    Transmit(Bytes),
+    /// The handshake is complete and the peer is as much verified as was asked for.
+    Connected,
+    /// The peer sent this message: one datagram of its own, authenticated.
+    Message(Bytes),
+    /// The session is over. Comes once, after everything else it had to say.
+    Closed(Reason, Option<Error>),
+    /// Call [`expire`](crate::Session::expire) at this time, in milliseconds on the caller's
+    /// monotonic clock; `None` where nothing is due.
+    Timeout(Option<u64>),
+}
+
+/// Why a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// A close_notify was sent or received.
+    Closed,
+    /// A deadline passed: the handshake's, with its error, or the idle timeout, without.
+    Timeout,
+    /// A fatal error, which comes with it.
+    Error,
+    /// The user destroyed it: nothing was said to the peer.
+    Destroyed,
+}
+
+impl Reason {
+    /// The word users see in `close(reason)`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Reason::Closed => "closed",
+            Reason::Timeout => "timeout",
+            Reason::Error => "error",
+            Reason::Destroyed => "destroyed",
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! What may reach OpenSSL: the record screen in front of every session.
+//!
+//! OpenSSL trusts plaintext more than it may: an unknown record type, a malformed alert, an early
+//! application record end a handshake; five warnings do; a short sealed record ends an established
+//! session; a hundred records of the next epoch pin half a megabyte. The screen passes what a
+//! genuine peer would send at this point and nothing else, keeps a little of what came too early,
+//! and rebuilds epoch 0 altogether: handshake messages whole, in order, and numbered anew (a
+//! forged record with a large number would move OpenSSL's replay window past the genuine ones).
+//!
+//! A plaintext alert proves nothing. It is remembered, and makes the session give up sooner
+//! unless the handshake goes on.
+//!
+//! (RFC 9147 seals the handshake from ServerHello on: with DTLS 1.3, epoch 2 carries handshake
+//! records and 3 the application's. Only [`Phase`] and `admit_untrusted` know epochs.)
+
+use crate::discard::Discard;
+use crate::reassembly::{Expect, Reassembly};
+use crate::record::{self, Record, ALERT, CHANGE_CIPHER_SPEC, DTLS_1_2, HANDSHAKE};
+use std::collections::VecDeque;
+
+/// How many sealed records that came too early are kept, and how many bytes of them.
+const HELD_RECORDS: usize = 16;
+const HELD_BYTES: usize = 24 * 1024;
+
+/// How far the peer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// It writes in plaintext: no ChangeCipherSpec has been taken yet.
+    Plaintext,
+    /// Its ChangeCipherSpec has been taken, its Finished not.
+    Finished,
+    /// The handshake is complete.
+    Open,
+}
+
+/// What becomes of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// OpenSSL may read it as it is.
+    Now,
+    /// It was taken in; [`Screen::take`] may have something now.
+    Kept,
+    /// It is a HelloVerifyRequest that refuses the cookie which answered another.
+    CookieRefused,
+    /// It goes no further.
+    Discard(Discard),
+}
+
+/// What the body of a sealed record can be in a cipher suite. OpenSSL 3.6 ends an established
+/// session at an AEAD record too short for its nonce and tag, whoever sent it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SealedShape {
+    /// The least length of a body.
+    pub least: usize,
+    /// What a body's length is a multiple of; 1 for AEAD and stream ciphers.
+    pub block: usize,
+}
+
+impl SealedShape {
+    /// Reads the shape off OpenSSL's name of a cipher suite (RFC 5288, 6655, 7905, 5246 section 6.2.3.2).
+    pub fn of_suite(name: &str) -> SealedShape {
+        const EXPLICIT_NONCE: usize = 8;
+        let aead = |least| SealedShape { least, block: 1 };
+        if name.contains("CHACHA20") {
+            aead(16)
+        } else if name.ends_with("CCM8") {
+            aead(EXPLICIT_NONCE + 8)
+        } else if name.contains("GCM") || name.contains("CCM") {
+            aead(EXPLICIT_NONCE + 16)
+        } else {
+            let block = if name.contains("DES") { 8 } else { 16 };
+            let mac: usize = match name {
+                _ if name.ends_with("SHA384") => 48,
+                _ if name.ends_with("SHA256") => 32,
+                _ => 20,
+            };
+            // An IV, then the MAC and a byte of padding, rounded up.
+            SealedShape { least: block + (mac + 1).next_multiple_of(block), block }
+        }
+    }
+
+    /// Whether a body of this length can be genuine.
+    pub fn fits(self, length: usize) -> bool {
+        length >= self.least && length.is_multiple_of(self.block)
+    }
+}
+
+/// The screen of one session.
+pub struct Screen {
+    reassembly: Reassembly,
+    /// Known from ServerHello on.
+    shape: Option<SealedShape>,
+    /// Sealed records waiting for the epoch to begin, or for the Finished in front of them.
+    held: VecDeque<Vec<u8>>,
+    held_bytes: usize,
+    /// Whether a ChangeCipherSpec came that OpenSSL has not been offered since the last message.
+    change_cipher_spec: bool,
+    /// Whether one came at all. It says nothing but that it came, so once is enough.
+    change_seen: bool,
+    /// The description of a fatal plaintext alert since the last message.
+    alert: Option<u8>,
+    /// The number of the next rebuilt plaintext record.
+    sequence: u64,
+    /// Rebuilt records that are ready.
+    ready: VecDeque<Vec<u8>>,
+}
+
+impl Screen {
+    /// A screen for a handshake whose first message from the peer has this message_seq.
+    pub fn new(expect: Expect, sequence: u16) -> Screen {
+        Screen {
+            reassembly: Reassembly::new(expect, sequence),
+            shape: None,
+            held: VecDeque::new(),
+            held_bytes: 0,
+            change_cipher_spec: false,
+            change_seen: false,
+            alert: None,
+            sequence: 0,
+            ready: VecDeque::new(),
+        }
+    }
+
+    /// Tells the screen what the cipher suite's sealed records look like, once that is known.
+    pub fn expect_sealed(&mut self, shape: SealedShape) {
+        self.shape = Some(shape);
+        let misfit = |record: &Vec<u8>| !shape.fits(record.len() - record::HEADER);
+        while let Some(index) = self.held.iter().position(misfit) {
+            self.release(index);
+        }
+    }
+
+    /// Judges a record.
+    pub fn admit_untrusted(&mut self, record: &Record, phase: Phase) -> Admission {
+        let fits = self.shape.is_none_or(|shape| shape.fits(record.body.len()));
+        match (record.epoch, phase) {
+            (0, Phase::Open) => Admission::Discard(Discard::Plaintext),
+            (0, _) => self.admit_plaintext_untrusted(record),
+            (1, _) if !fits => Admission::Discard(Discard::Short),
+            (1, Phase::Open) => Admission::Now,
+            (1, Phase::Finished) if record.kind == HANDSHAKE => Admission::Now,
+            (1, _) => self.hold_untrusted(record),
+            _ => Admission::Discard(Discard::Epoch),
+        }
+    }
+
+    /// Whether the shape of sealed records is still to be told.
+    pub fn lacks_shape(&self) -> bool {
+        self.shape.is_none()
+    }
+
+    /// Takes the next record that OpenSSL may read in this phase, rebuilt or held.
+    pub fn take(&mut self, phase: Phase) -> Option<Vec<u8>> {
+        match phase {
+            Phase::Plaintext => self.take_plaintext(),
+            Phase::Finished => {
+                let index = self.held.iter().position(|record| record[0] == HANDSHAKE)?;
+                self.release(index)
+            }
+            Phase::Open => self.release(0),
+        }
+    }
+
+    /// Rebuilds the handshake message that is due, if it is whole, so that [`Screen::take`] has it.
+    /// Says whether it is.
+    pub fn queue_message(&mut self) -> bool {
+        let Some(message) = self.reassembly.take() else { return false };
+        // A peer that goes on has not given up: whoever sent that alert, it was not the peer.
+        self.alert = None;
+        self.change_cipher_spec = self.change_seen;
+        for body in message.to_record_bodies() {
+            self.ready.push_back(record::plaintext(HANDSHAKE, DTLS_1_2, self.sequence, &body));
+            self.sequence += 1;
+        }
+        true
+    }
+
+    /// The fatal alert that was seen in plaintext, if the handshake has not gone on since.
+    pub fn alert(&self) -> Option<u8> {
+        self.alert
+    }
+
+    /// Gives back what only a handshake needs.
+    pub fn finish(&mut self) {
+        self.reassembly.clear();
+        self.ready = VecDeque::new();
+        self.alert = None;
+    }
+
+    fn admit_plaintext_untrusted(&mut self, record: &Record) -> Admission {
+        match (record.kind, record.body) {
+            (HANDSHAKE, body) => match self.reassembly.add_untrusted(body) {
+                Ok(()) => Admission::Kept,
+                Err(Discard::Duplicate) if self.reassembly.cookie_was_refused() => Admission::CookieRefused,
+                Err(cause) => Admission::Discard(cause),
+            },
+            (CHANGE_CIPHER_SPEC, [1]) => {
+                self.change_seen = true;
+                self.change_cipher_spec = true;
+                Admission::Kept
+            }
+            // Fatal, or a close_notify: the peer may be about to leave.
+            (ALERT, &[2, description]) | (ALERT, &[1, description @ 0]) => {
+                self.alert = Some(description);
+                Admission::Discard(Discard::Alert)
+            }
+            (ALERT, [1, _]) => Admission::Discard(Discard::Alert),
+            _ => Admission::Discard(Discard::Unexpected),
+        }
+    }
+
+    fn take_plaintext(&mut self) -> Option<Vec<u8>> {
+        if let Some(record) = self.ready.pop_front() {
+            return Some(record);
+        }
+        // OpenSSL ignores a ChangeCipherSpec that comes too early; it is offered again then.
+        if std::mem::take(&mut self.change_cipher_spec) {
+            let record = record::plaintext(CHANGE_CIPHER_SPEC, DTLS_1_2, self.sequence, &[1]);
+            self.sequence += 1;
+            return Some(record);
+        }
+        None
+    }
+
+    /// Keeps a sealed record that came ahead of its time. A Finished has precedence over early
+    /// application data, which is only lost where it stays away.
+    fn hold_untrusted(&mut self, record: &Record) -> Admission {
+        let full = |screen: &Screen| {
+            screen.held.len() >= HELD_RECORDS || screen.held_bytes + record.whole.len() > HELD_BYTES
+        };
+        if record.kind == HANDSHAKE {
+            while full(self) {
+                let Some(index) = self.held.iter().rposition(|other| other[0] != HANDSHAKE) else { break };
+                self.release(index);
+            }
+        }
+        if full(self) {
+            return Admission::Discard(Discard::Overflow);
+        }
+        self.held_bytes += record.whole.len();
+        self.held.push_back(record.whole.to_vec());
+        Admission::Kept
+    }
+
+    fn release(&mut self, index: usize) -> Option<Vec<u8>> {
+        let record = self.held.remove(index)?;
+        self.held_bytes -= record.len();
+        Some(record)
+    }
+}

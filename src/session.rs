@@ -1,0 +1,571 @@
+//! One association with one peer, whose address it does not know.
+
+use crate::config::Mtu;
+use crate::context::{Context, PeerName};
+use crate::datagram_bio::Wire;
+use crate::discard::Discard;
+use crate::error::{Error, Name};
+use crate::established::Established;
+use crate::ffi;
+use crate::hello::Hello;
+use crate::output::{Output, Reason};
+use crate::reassembly::Expect;
+use crate::record::{Record, MAX_PLAINTEXT};
+use crate::screen::{Admission, Phase, Screen};
+use bytes::Bytes;
+use openssl::error::ErrorStack;
+use openssl::ssl::{ErrorCode, Ssl, SslRef, SslStream};
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+/// How often a client starts afresh because its cookie was refused.
+const MOST_RESTARTS: u32 = 4;
+
+/// How long a session may take, in milliseconds on the caller's clock.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadlines {
+    /// For the handshake, from the session's creation.
+    pub handshake_ms: u64,
+    /// Between two authenticated records; 0 for ever.
+    pub idle_ms: u64,
+}
+
+/// One association. *handshaking → open → closing → closed*
+///
+/// It has four kinds of method, and no fifth:
+/// - getters;
+/// - from the network: [`receive_untrusted`](Session::receive_untrusted), and from the clock:
+///   [`expire`](Session::expire);
+/// - from the user: [`send`](Session::send), [`close`](Session::close),
+///   [`destroy`](Session::destroy);
+/// - [`poll`](Session::poll), which says what to do now.
+///
+/// Time is the caller's: any monotonic clock in milliseconds.
+pub struct Session {
+    context: Rc<Context>,
+    role: Role,
+    stage: Stage,
+    /// `None` until a server has the whole ClientHello, and once the session is closed.
+    tls: Option<SslStream<Wire>>,
+    screen: Screen,
+    outputs: VecDeque<Output>,
+    deadlines: Deadlines,
+    /// The time of the call that is being worked on.
+    now: u64,
+    /// What handshake datagrams may fill.
+    mtu: u32,
+    /// When the present stage ends by itself; `None` for never.
+    ends_at: Option<u64>,
+    /// When OpenSSL wants to retransmit.
+    retransmit_at: Option<u64>,
+    /// When a peer that may have left with a plaintext alert is given up.
+    doubted_until: Option<u64>,
+    established: Option<Established>,
+}
+
+enum Role {
+    Client {
+        name: PeerName,
+        /// How often it has started afresh.
+        restarts: u32,
+    },
+    Server {
+        /// What is added to the numbers of our plaintext records: RFC 6347 section 4.2.1 has
+        /// ServerHello continue from the ClientHello, OpenSSL starts at 1 (openssl#32063).
+        plaintext_offset: u64,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Handshaking,
+    Open,
+    /// Our close_notify is sent, the peer's is awaited.
+    Closing,
+    Closed,
+}
+
+impl Session {
+    /// Starts a client session with the server that is called `name`.
+    ///
+    /// # Errors
+    ///
+    /// [`Name::Handshake`] where OpenSSL cannot make one, as with a name no certificate can have.
+    pub fn client(
+        context: &Rc<Context>,
+        name: PeerName,
+        deadlines: Deadlines,
+        now: u64,
+    ) -> Result<Session, Error> {
+        ffi::clear_errors();
+        let ssl = context.client_ssl(&name).map_err(|stack| cannot_start(&stack))?;
+        let role = Role::Client { name, restarts: 0 };
+        let mut session = Session::new(context, role, Screen::new(Expect::Server, 0), deadlines, now);
+        session.tls = Some(stream(ssl, 0)?);
+        session.drive();
+        session.settle();
+        Ok(session)
+    }
+
+    /// Starts a server session with the peer whose datagram the gate has just admitted.
+    ///
+    /// # Errors
+    ///
+    /// [`Name::Handshake`] where the datagram holds no hello after all.
+    pub fn server(
+        context: &Rc<Context>,
+        datagram: &[u8],
+        deadlines: Deadlines,
+        now: u64,
+    ) -> Result<Session, Error> {
+        let hello = Hello::read_untrusted(datagram)
+            .map_err(|_| Error::new(Name::Handshake, "the datagram does not begin with a ClientHello"))?;
+        // OpenSSL will number ServerHello 1, as if the hello had been the second record.
+        let role = Role::Server { plaintext_offset: hello.record_sequence.wrapping_sub(1) };
+        let screen = Screen::new(context.expect_from_client(), hello.message_sequence);
+        let mut session = Session::new(context, role, screen, deadlines, now);
+        session.receive_untrusted(datagram, now);
+        Ok(session)
+    }
+
+    fn new(context: &Rc<Context>, role: Role, screen: Screen, deadlines: Deadlines, now: u64) -> Session {
+        Session {
+            context: context.clone(),
+            role,
+            stage: Stage::Handshaking,
+            tls: None,
+            screen,
+            outputs: VecDeque::new(),
+            deadlines,
+            now,
+            mtu: context.config().mtu.bytes(),
+            ends_at: Some(now.saturating_add(deadlines.handshake_ms)),
+            retransmit_at: None,
+            doubted_until: None,
+            established: None,
+        }
+    }
+
+    /// Takes a datagram from the peer's address. Returns why the first part of it that was dropped
+    /// was dropped.
+    pub fn receive_untrusted(&mut self, datagram: &[u8], now: u64) -> Option<Discard> {
+        if self.stage == Stage::Closed {
+            return Some(Discard::Closed);
+        }
+        self.now = now;
+        let mut first = None;
+        let mut rest = datagram;
+        while self.stage != Stage::Closed {
+            let Some((record, behind)) = Record::split_first_untrusted(rest) else {
+                first = first.or(Some(Discard::Malformed));
+                break;
+            };
+            let discard = self.receive_record_untrusted(&record);
+            first = first.or(discard);
+            rest = behind;
+            if rest.is_empty() {
+                break;
+            }
+        }
+        self.settle();
+        first
+    }
+
+    fn receive_record_untrusted(&mut self, record: &Record) -> Option<Discard> {
+        match self.screen.admit_untrusted(record, self.phase()) {
+            Admission::Now if !self.feed(record.whole) => Some(Discard::Unauthenticated),
+            Admission::Now | Admission::Kept => {
+                self.feed_what_is_due();
+                None
+            }
+            Admission::CookieRefused if self.may_restart() => {
+                self.restart();
+                None
+            }
+            Admission::CookieRefused => Some(Discard::Duplicate),
+            Admission::Discard(cause) => {
+                self.doubt();
+                Some(cause)
+            }
+        }
+    }
+
+    /// Lets the clock act: deadlines, and OpenSSL's retransmission timer.
+    pub fn expire(&mut self, now: u64) {
+        self.now = now;
+        let due = |at: Option<u64>| at.is_some_and(|at| at <= now);
+        if due(self.ends_at) {
+            self.end_by_clock();
+        } else if due(self.doubted_until) {
+            self.finish(Reason::Error, self.screen.alert().map(Error::alert));
+        } else if due(self.retransmit_at) {
+            self.retransmit();
+        }
+        self.settle();
+    }
+
+    fn end_by_clock(&mut self) {
+        match self.stage {
+            Stage::Handshaking => {
+                let error = match self.screen.alert() {
+                    Some(description) => Error::alert(description),
+                    None => Error::new(
+                        Name::TimedOut,
+                        format!("the handshake was not complete within {} ms", self.deadlines.handshake_ms),
+                    ),
+                };
+                self.finish(Reason::Timeout, Some(error));
+            }
+            Stage::Open => {
+                self.say_goodbye();
+                self.finish(Reason::Timeout, None);
+            }
+            Stage::Closing | Stage::Closed => self.finish(Reason::Closed, None),
+        }
+    }
+
+    fn retransmit(&mut self) {
+        let Some(tls) = &mut self.tls else { return };
+        ffi::clear_errors();
+        let going_on = ffi::handle_timeout(tls);
+        self.collect();
+        ffi::clear_errors();
+        if !going_on {
+            let sentence = "the peer did not answer any of the retransmissions";
+            self.finish(Reason::Timeout, Some(Error::new(Name::TimedOut, sentence)));
+        }
+    }
+
+    /// Seals a message and returns the one datagram that carries it.
+    ///
+    /// # Errors
+    ///
+    /// [`Name::NotConnected`] before the handshake is complete and after the end,
+    /// [`Name::Invalid`] for an empty message, [`Name::MessageTooBig`] for one that fits no
+    /// record: none of these harms the session. Anything else has ended it.
+    pub fn send(&mut self, message: &[u8]) -> Result<Bytes, Error> {
+        let (Stage::Open, Some(tls), Some(established)) = (self.stage, &mut self.tls, &self.established)
+        else {
+            return Err(Error::not_connected(self.state()));
+        };
+        if message.is_empty() {
+            return Err(Error::new(Name::Invalid, "a DTLS message cannot be empty"));
+        }
+        if message.len() > established.max_message {
+            let sentence = format!(
+                "a message of {} bytes does not fit a DTLS record of at most {}",
+                message.len(),
+                established.max_message
+            );
+            return Err(Error::new(Name::MessageTooBig, sentence));
+        }
+        ffi::clear_errors();
+        let outcome = tls.ssl_write(message);
+        let datagram = tls.get_mut().take_datagram();
+        ffi::clear_errors();
+        match (outcome, datagram) {
+            (Ok(_), Some(datagram)) => Ok(datagram),
+            (outcome, _) => {
+                let error = Error::established(outcome.as_ref().err().and_then(|error| error.ssl_error()));
+                self.collect();
+                self.finish(Reason::Error, Some(error.clone()));
+                Err(error)
+            }
+        }
+    }
+
+    /// Ends the session in good order: an established one with a close_notify, whose answer is
+    /// awaited for a second. Does nothing the second time.
+    pub fn close(&mut self, now: u64) {
+        const ANSWER_MS: u64 = 1000;
+        self.now = now;
+        match self.stage {
+            Stage::Handshaking => self.finish(Reason::Closed, None),
+            Stage::Open => {
+                self.say_goodbye();
+                self.stage = Stage::Closing;
+                self.ends_at = Some(now.saturating_add(ANSWER_MS));
+            }
+            Stage::Closing | Stage::Closed => {}
+        }
+        self.settle();
+    }
+
+    /// Ends the session at once, without a word to the peer.
+    pub fn destroy(&mut self) {
+        if self.stage != Stage::Closed {
+            self.finish(Reason::Destroyed, None);
+        }
+    }
+
+    /// Makes handshake datagrams smaller, because the network refused one: the retransmission will
+    /// fit. Returns the new size, or `None` where there is no smaller one.
+    pub fn lower_mtu(&mut self) -> Option<u32> {
+        let tls = self.tls.as_ref().filter(|_| self.stage == Stage::Handshaking)?;
+        // IPv6's least MTU less its headers, IPv4's least reassembly size less its, OpenSSL's least.
+        let step = [1232, 548, Mtu::LEAST].into_iter().find(|&step| step < self.mtu)?;
+        self.mtu = step;
+        ffi::set_mtu(tls.ssl(), step);
+        Some(step)
+    }
+
+    /// Takes the next output; [`Output::Timeout`] when there is nothing more to do.
+    pub fn poll(&mut self) -> Output {
+        self.outputs.pop_front().unwrap_or_else(|| {
+            let times = [self.ends_at, self.doubted_until, self.retransmit_at];
+            Output::Timeout(times.into_iter().flatten().min())
+        })
+    }
+
+    /// *handshaking*, *open*, *closing* or *closed*.
+    pub fn state(&self) -> &'static str {
+        match self.stage {
+            Stage::Handshaking => "handshaking",
+            Stage::Open => "open",
+            Stage::Closing => "closing",
+            Stage::Closed => "closed",
+        }
+    }
+
+    /// What the handshake has shown; `None` until it is complete.
+    pub fn established(&self) -> Option<&Established> {
+        self.established.as_ref()
+    }
+
+    /// Feeds OpenSSL what the screen has for it, which changes with every record it reads.
+    fn feed_what_is_due(&mut self) {
+        while self.stage != Stage::Closed {
+            let phase = self.phase();
+            if let Some(record) = self.screen.take(phase) {
+                self.feed(&record);
+            } else if phase != Phase::Plaintext || !self.screen.queue_message() {
+                break;
+            } else {
+                self.doubted_until = None;
+                if self.tls.is_none() {
+                    self.begin_accepting();
+                }
+            }
+        }
+    }
+
+    /// Gives OpenSSL the ClientHello, now that it is whole.
+    fn begin_accepting(&mut self) {
+        let Role::Server { plaintext_offset } = self.role else { return };
+        let Some(hello) = self.screen.take(Phase::Plaintext) else { return };
+        ffi::clear_errors();
+        match self
+            .context
+            .server_ssl()
+            .map_err(|stack| cannot_start(&stack))
+            .and_then(|ssl| stream(ssl, plaintext_offset))
+        {
+            Ok(mut tls) => {
+                tls.get_mut().feed(&hello);
+                if ffi::listen(&mut tls) {
+                    self.tls = Some(tls);
+                    self.drive();
+                } else {
+                    let sentence = "the ClientHello is one that OpenSSL cannot go on from";
+                    self.finish(Reason::Error, Some(Error::new(Name::Handshake, sentence)));
+                }
+                ffi::clear_errors();
+            }
+            Err(error) => self.finish(Reason::Error, Some(error)),
+        }
+    }
+
+    /// Starts afresh, with a new hello: the server refuses the cookie that was returned to it,
+    /// because it is stale or because it was not the server who sent it. OpenSSL would wait for
+    /// ever, since a second HelloVerifyRequest has a message_seq that it has left behind.
+    fn restart(&mut self) {
+        let Role::Client { name, restarts } = &mut self.role else { return };
+        *restarts += 1;
+        ffi::clear_errors();
+        let fresh = self.context.client_ssl(name).map_err(|stack| cannot_start(&stack));
+        match fresh.and_then(|ssl| stream(ssl, 0)) {
+            Ok(tls) => {
+                self.tls = Some(tls);
+                self.screen = Screen::new(Expect::Server, 0);
+                self.drive();
+            }
+            Err(error) => self.finish(Reason::Error, Some(error)),
+        }
+    }
+
+    fn may_restart(&self) -> bool {
+        matches!(self.role, Role::Client { restarts, .. } if restarts < MOST_RESTARTS)
+    }
+
+    /// Hands one record to OpenSSL and takes what comes of it. Says whether anything did: a sealed
+    /// record that leads to nothing was forged, replayed or empty.
+    fn feed(&mut self, record: &[u8]) -> bool {
+        let Some(tls) = &mut self.tls else { return false };
+        tls.get_mut().feed(record);
+        let before = (self.outputs.len(), self.stage);
+        self.drive();
+        let heard = before != (self.outputs.len(), self.stage);
+        if heard && self.stage == Stage::Open {
+            self.ends_at = self.idle_end();
+        }
+        heard
+    }
+
+    /// Lets OpenSSL work on what lies on the wire.
+    fn drive(&mut self) {
+        match self.stage {
+            Stage::Handshaking => self.shake_hands(),
+            Stage::Open | Stage::Closing => self.read(),
+            Stage::Closed => {}
+        }
+    }
+
+    fn shake_hands(&mut self) {
+        let Some(tls) = &mut self.tls else { return };
+        ffi::clear_errors();
+        let outcome = tls.do_handshake();
+        if self.screen.lacks_shape() {
+            if let Some(shape) = ffi::sealed_shape(tls.ssl()) {
+                self.screen.expect_sealed(shape);
+            }
+        }
+        self.collect();
+        match outcome {
+            Ok(()) => self.establish(),
+            Err(error) if error.code() == ErrorCode::WANT_READ => {}
+            Err(error) => {
+                let cause = self.tls.as_ref().map(|tls| Error::handshake(tls.ssl(), error.ssl_error()));
+                let reason = match &cause {
+                    Some(cause) if cause.name == Name::TimedOut => Reason::Timeout,
+                    _ => Reason::Error,
+                };
+                self.finish(reason, cause);
+            }
+        }
+        ffi::clear_errors();
+    }
+
+    fn establish(&mut self) {
+        let Some(tls) = &self.tls else { return };
+        let asked = match self.role {
+            Role::Client { .. } => true,
+            Role::Server { .. } => self.context.config().request_cert,
+        };
+        self.established = Some(Established::of(tls.ssl(), asked));
+        self.screen.finish();
+        self.stage = Stage::Open;
+        self.ends_at = self.idle_end();
+        self.doubted_until = None;
+        self.outputs.push_back(Output::Connected);
+    }
+
+    fn read(&mut self) {
+        let Some(tls) = &mut self.tls else { return };
+        let end = SCRATCH.with_borrow_mut(|scratch| loop {
+            ffi::clear_errors();
+            match tls.ssl_read(scratch) {
+                Ok(length) if self.stage == Stage::Open => {
+                    self.outputs.push_back(Output::Message(Bytes::copy_from_slice(&scratch[..length])));
+                }
+                // The user has closed the session: nobody listens any more.
+                Ok(_) => {}
+                Err(error) => break error,
+            }
+        });
+        match end.code() {
+            ErrorCode::WANT_READ => self.collect(),
+            ErrorCode::ZERO_RETURN => {
+                self.say_goodbye();
+                self.finish(Reason::Closed, None);
+            }
+            _ => {
+                self.collect();
+                self.finish(Reason::Error, Some(Error::established(end.ssl_error())));
+            }
+        }
+        ffi::clear_errors();
+    }
+
+    /// Sends a close_notify, if none has been sent (RFC 5246 section 7.2.1).
+    fn say_goodbye(&mut self) {
+        let Some(tls) = &mut self.tls else { return };
+        ffi::clear_errors();
+        // Whether the peer's has come as well is what SSL_read(3) tells.
+        let _ = tls.shutdown();
+        self.collect();
+        ffi::clear_errors();
+    }
+
+    /// Moves what OpenSSL wrote to the outputs.
+    fn collect(&mut self) {
+        let Some(tls) = &mut self.tls else { return };
+        while let Some(datagram) = tls.get_mut().take_datagram() {
+            self.outputs.push_back(Output::Transmit(datagram));
+        }
+    }
+
+    /// Ends the session. What OpenSSL had to say must have been collected: its alert goes out
+    /// before anybody hears of the end.
+    fn finish(&mut self, reason: Reason, error: Option<Error>) {
+        self.stage = Stage::Closed;
+        self.tls = None;
+        self.screen.finish();
+        self.ends_at = None;
+        self.doubted_until = None;
+        self.outputs.push_back(Output::Closed(reason, error));
+    }
+
+    /// Gives a peer that may have left with a plaintext alert two retransmission timeouts to show
+    /// that it has not: whoever can reach us can send that alert.
+    fn doubt(&mut self) {
+        if self.screen.alert().is_some() && self.doubted_until.is_none() {
+            let patience = 2 * u64::from(self.context.config().retransmit_timeout_ms);
+            self.doubted_until = Some(self.now.saturating_add(patience));
+        }
+    }
+
+    /// Asks OpenSSL when it wants to retransmit. Its timer runs on the wall clock, so what it
+    /// says is not believed beyond its own longest timeout; and once a handshake is complete
+    /// nothing is retransmitted by the clock.
+    fn settle(&mut self) {
+        const LONGEST_MS: u64 = 60_000;
+        let handshaking = self.tls.as_ref().filter(|_| self.stage == Stage::Handshaking);
+        self.retransmit_at = handshaking.and_then(|tls| ffi::timeout(tls.ssl())).map(|left| {
+            let left_ms = left.as_micros().div_ceil(1000) as u64;
+            self.now.saturating_add(left_ms.clamp(1, LONGEST_MS))
+        });
+    }
+
+    fn phase(&self) -> Phase {
+        match (self.stage, &self.tls) {
+            (Stage::Handshaking, Some(tls)) if awaits_finished(tls.ssl()) => Phase::Finished,
+            (Stage::Handshaking, _) => Phase::Plaintext,
+            _ => Phase::Open,
+        }
+    }
+
+    fn idle_end(&self) -> Option<u64> {
+        (self.deadlines.idle_ms > 0).then(|| self.now.saturating_add(self.deadlines.idle_ms))
+    }
+}
+
+thread_local! {
+    /// Where messages are opened: a record's plaintext never fits less, and a smaller buffer
+    /// would cut it in two.
+    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; MAX_PLAINTEXT]);
+}
+
+fn stream(ssl: Ssl, plaintext_offset: u64) -> Result<SslStream<Wire>, Error> {
+    SslStream::new(ssl, Wire::new(plaintext_offset)).map_err(|stack| cannot_start(&stack))
+}
+
+fn cannot_start(stack: &ErrorStack) -> Error {
+    Error::new(Name::Handshake, format!("OpenSSL cannot start a session: {stack}"))
+}
+
+/// Whether the peer's ChangeCipherSpec has been taken and its Finished is due. The short name of
+/// OpenSSL's state (SSL_state_string(3)) has stayed the same where the numbers have not.
+fn awaits_finished(ssl: &SslRef) -> bool {
+    ssl.state_string() == "TRCCS"
+}
