@@ -1,0 +1,95 @@
+--- Luvit's own `core.Emitter` inside Luvit, an equal of its elsewhere.
+
+--- @class dtls.Emitter
+--- @field on fun(self, name: string, handler: function): self
+--- @field once fun(self, name: string, handler: function): self
+--- @field emit fun(self, name: string, ...): self
+--- @field removeListener fun(self, name: string, handler: function): integer
+--- @field removeAllListeners fun(self, name: string?)
+--- @field listeners fun(self, name: string): function[]
+--- @field listenerCount fun(self, name: string): integer
+
+-- From a LuaRocks tree Luvit's `core` is not in reach of `require`; its own `require` has it.
+if package.loaded.luvi or package.preload.luvi then
+  local found, core = pcall(require, 'core')
+  if not (found and core.Emitter) then
+    core = require('require')('bundle:/main.lua')('core')
+  end
+  return core.Emitter
+end
+
+local Emitter = {}
+Emitter.meta = { __index = Emitter }
+
+--- Makes a class that inherits from this one.
+function Emitter:extend()
+  local class = setmetatable({}, self.meta)
+  class.meta = { __index = class }
+  return class
+end
+
+--- Makes an instance and initializes it.
+function Emitter:new(...)
+  local instance = setmetatable({}, self.meta)
+  if instance.initialize then instance:initialize(...) end
+  return instance
+end
+
+--- Calls `handler(...)` whenever `name` is emitted. Handlers get no `self`.
+function Emitter:on(name, handler)
+  -- A list is replaced, never changed: an emission under way goes on with the one it began with.
+  local handlers = rawget(self, 'handlers') or {}
+  local list = { unpack(handlers[name] or {}) }
+  list[#list + 1] = handler
+  handlers[name] = list
+  self.handlers = handlers
+  return self
+end
+
+--- Calls `handler(...)` the next time `name` is emitted, and not again.
+function Emitter:once(name, handler)
+  local function wrapper(...)
+    self:removeListener(name, wrapper)
+    return handler(...)
+  end
+  return self:on(name, wrapper)
+end
+
+--- Calls the handlers of `name` in the order they were added.
+function Emitter:emit(name, ...)
+  for _, handler in ipairs(self:listeners(name)) do
+    handler(...)
+  end
+  return self
+end
+
+--- Removes a handler, and says how many times it was there.
+function Emitter:removeListener(name, handler)
+  local kept, removed = {}, 0
+  for _, other in ipairs(self:listeners(name)) do
+    if other == handler then removed = removed + 1 else kept[#kept + 1] = other end
+  end
+  if removed > 0 then self.handlers[name] = kept end
+  return removed
+end
+
+--- Removes all handlers of `name`, or of every name.
+function Emitter:removeAllListeners(name)
+  local handlers = rawget(self, 'handlers')
+  if name and handlers then handlers[name] = nil else self.handlers = nil end
+end
+
+local none = {}
+
+--- The handlers of `name`.
+function Emitter:listeners(name)
+  local handlers = rawget(self, 'handlers')
+  return handlers and handlers[name] or none
+end
+
+--- How many handlers `name` has.
+function Emitter:listenerCount(name)
+  return #self:listeners(name)
+end
+
+return Emitter

@@ -1,0 +1,152 @@
+--- DTLS 1.2 for Luvit and LuaJIT: the public face.
+---
+--- Misuse raises an error at the caller's line. What goes wrong otherwise is returned as
+--- `nil, err, name`, luv's convention: `err` reads `NAME: a sentence`, `name` is `NAME`. Events and
+--- callbacks carry `(err, name)`. All times are in milliseconds.
+
+local Dial = require('dtls/client')
+local Endpoint = require('dtls/endpoint')
+local Server = require('dtls/server')
+local Session = require('dtls/session')
+local core = require('dtls_core')
+local options = require('dtls/options')
+
+local dtls = {
+  _VERSION = core.version,
+  --- The OpenSSL underneath, as it names itself.
+  opensslVersion = core.openssl_version,
+}
+
+--- Certificates, keys, trust and parameters: immutable, and shared by any number of servers and
+--- clients.
+--- @class dtls.Context
+--- @field private core dtls_core.Context
+local Context = {}
+Context.__index = Context
+Context.__name = 'dtls.Context'
+
+--- @class dtls.ContextOptions
+--- @field cert? string|string[] certificate chains in PEM, leaf first: one, or one for each key
+--- @field key? string|string[] their private keys in PEM, in the same order
+--- @field passphrase? string opens the keys that are encrypted
+--- @field ca? string|string[] what is trusted, in PEM; by default the system's trust store
+--- @field requestCert? boolean a server asks its peers for a certificate; false by default
+--- @field rejectUnauthorized? boolean refuse a peer that cannot be verified; true by default
+--- @field minVersion? string 'DTLSv1.2'
+--- @field maxVersion? string 'DTLSv1.2'
+--- @field ciphers? string an OpenSSL cipher list, openssl-ciphers(1); by default forward-secret AEAD
+--- @field groups? string an OpenSSL group list; 'X25519:P-256:P-384:P-521' by default
+--- @field sigalgs? string an OpenSSL signature algorithm list
+--- @field mtu? integer the UDP payload that handshake datagrams may fill, 256 to 4096; 1200 by default
+--- @field retransmitTimeout? integer the first retransmission timeout; 1000 by default, doubles to 60000
+
+--- @class dtls.SessionOptions: dtls.ContextOptions
+--- @field context? dtls.Context instead of the options of a context
+--- @field handshakeTimeout? integer how long a handshake may take; 30000 by default
+--- @field idleTimeout? integer how long nothing authentic may come before the session is closed; 0 for
+---   ever; 300000 by default on servers, 0 on clients
+
+--- @class dtls.EndpointOptions: dtls.SessionOptions
+--- @field maxSessions? integer 100000 by default; peers beyond it get no answer
+--- @field cookieSecret? string|string[] 16 bytes or more, newest first, for processes that share an
+---   address; random by default
+
+--- @class dtls.ConnectOptions: dtls.SessionOptions
+--- @field host? string an IP address or a host name; '127.0.0.1' by default
+--- @field port integer
+--- @field servername? string the name that the certificate must be for, and that is sent (SNI) unless it
+---   is an IP address; by default the host
+--- @field localAddress? string
+--- @field localPort? integer
+
+local function makeContext(caller, given)
+  local made, option, sentence = core.context(options.forCore(given))
+  if not made then options.refuse(caller, option, sentence) end
+  return setmetatable({ core = made }, Context)
+end
+
+-- The context of `given`, ready for a role.
+local function contextFor(caller, given, check)
+  local context = given.context or makeContext(caller, given)
+  local ready, option, sentence = context.core[check](context.core)
+  if not ready then options.refuse(caller, option, sentence) end
+  return context
+end
+
+local function checkCallback(caller, callback)
+  if callback ~= nil and type(callback) ~= 'function' then
+    options.raise('%s: the callback must be a function, got %s', caller, type(callback))
+  end
+end
+
+--- Makes a context.
+---
+--- Raises where an option cannot be: a key that does not belong to its certificate, a cipher list
+--- that leaves nothing, …
+---
+--- @param given? dtls.ContextOptions
+--- @return dtls.Context
+function dtls.createContext(given)
+  given = given or {}
+  options.check('dtls.createContext', options.createContext, given)
+  return makeContext('dtls.createContext', given)
+end
+
+local function makeListener(caller, given, onConnection, check)
+  options.check(caller, options.createEndpoint, given)
+  checkCallback(caller, onConnection)
+  local secrets = given.cookieSecret
+  if type(secrets) == 'string' then secrets = { secrets } end
+  if secrets then
+    local gate, option, sentence = core.gate(os.time(), secrets)
+    if not gate then options.refuse(caller, option, sentence) end
+  end
+  local server = Server:new(contextFor(caller, given, check), {
+    handshakeTimeout = given.handshakeTimeout,
+    idleTimeout = given.idleTimeout,
+    maxSessions = given.maxSessions,
+    cookieSecret = secrets,
+  })
+  if onConnection then server:on('connection', onConnection) end
+  return server
+end
+
+--- Makes a server; `server:listen` starts it.
+---
+--- Raises where an option cannot be, also where there is no certificate, or one that no DTLS 1.2
+--- handshake could use.
+---
+--- @param given dtls.EndpointOptions
+--- @param onConnection? fun(session: dtls.Session) a listener of `'connection'`
+--- @return dtls.Server
+function dtls.createServer(given, onConnection)
+  return makeListener('dtls.createServer', given, onConnection, 'check_server')
+end
+
+--- Connects to a server. The session is returned at once; it can send when its
+--- `'secureConnection'` comes.
+---
+--- @param given dtls.ConnectOptions
+--- @param callback? fun(session: dtls.Session) a listener of `'secureConnection'`
+--- @return dtls.Session
+function dtls.connect(given, callback)
+  local caller = 'dtls.connect'
+  options.check(caller, options.connect, given)
+  checkCallback(caller, callback)
+  if given.port == nil then options.raise('%s: options.port is missing', caller) end
+  local context = contextFor(caller, given, 'check_client')
+  return dtls._dial(context, given, callback)
+end
+
+--- @private Starts a session from checked options.
+function dtls._dial(context, given, callback, shared)
+  local opts = {}
+  for name, value in pairs(given) do opts[name] = value end
+  opts.host = opts.host or '127.0.0.1'
+  local session = Session:new(false)
+  if callback then session:on('secureConnection', function () callback(session) end) end
+  Dial.start(session, context, opts, shared)
+  return session
+end
+
+return dtls

@@ -1,0 +1,136 @@
+--- Checks camelCase options, raises at the caller's line, returns the core's snake_case table.
+
+local options = {}
+
+local function isInteger(value, least, most)
+  return type(value) == 'number' and value == math.floor(value) and value >= least and value <= most
+end
+
+local function isListOfStrings(value)
+  if type(value) ~= 'table' then return false end
+  for index, item in pairs(value) do
+    if type(index) ~= 'number' or type(item) ~= 'string' then return false end
+  end
+  return true
+end
+
+-- What an option can be: a test, and the words that follow "must be".
+local MOST_MS = 2 ^ 31 - 1
+local kinds = {
+  boolean = { function (v) return type(v) == 'boolean' end, 'a boolean' },
+  string = { function (v) return type(v) == 'string' and v ~= '' end, 'a string that is not empty' },
+  strings = {
+    function (v) return (type(v) == 'string' and v ~= '') or isListOfStrings(v) end,
+    'a string or a list of strings',
+  },
+  port = { function (v) return isInteger(v, 0, 65535) end, 'an integer from 0 to 65535' },
+  peerPort = { function (v) return isInteger(v, 1, 65535) end, 'an integer from 1 to 65535' },
+  bytes = { function (v) return isInteger(v, 0, 65535) end, 'an integer, a number of bytes' },
+  count = { function (v) return isInteger(v, 1, 2 ^ 31) end, 'an integer, 1 or more' },
+  deadline = { function (v) return isInteger(v, 1, MOST_MS) end, 'a whole number of milliseconds, 1 or more' },
+  duration = {
+    function (v) return isInteger(v, 0, MOST_MS) end,
+    'a whole number of milliseconds, or 0 for none',
+  },
+  context = {
+    function (v) return type(v) == 'table' and type(v.core) == 'userdata' end,
+    'a context, as dtls.createContext makes',
+  },
+}
+
+-- What a context is made of: the options that `context = …` stands for.
+local contextOptions = {
+  cert = 'strings',
+  key = 'strings',
+  passphrase = 'string',
+  ca = 'strings',
+  requestCert = 'boolean',
+  rejectUnauthorized = 'boolean',
+  minVersion = 'string',
+  maxVersion = 'string',
+  ciphers = 'string',
+  groups = 'string',
+  sigalgs = 'string',
+  mtu = 'bytes',
+  retransmitTimeout = 'deadline',
+}
+
+local function with(base, more)
+  local all = {}
+  for name, kind in pairs(base) do all[name] = kind end
+  for name, kind in pairs(more) do all[name] = kind end
+  return all
+end
+
+local sessionOptions = { context = 'context', handshakeTimeout = 'deadline', idleTimeout = 'duration' }
+
+--- The options of each function: name to kind.
+options.createContext = contextOptions
+options.createEndpoint = with(with(contextOptions, sessionOptions), {
+  maxSessions = 'count',
+  cookieSecret = 'strings',
+})
+options.connect = with(with(contextOptions, sessionOptions), {
+  host = 'string',
+  port = 'peerPort',
+  servername = 'string',
+  localAddress = 'string',
+  localPort = 'port',
+})
+options.generateCertificate = { names = 'strings', days = 'count' }
+
+local home = debug.getinfo(1, 'S').source:match('^(.*[/\\])')
+
+--- Raises misuse where the user's own code called into this library.
+function options.raise(format, ...)
+  local level = 2
+  while true do
+    local frame = debug.getinfo(level, 'S')
+    if not frame or frame.source:sub(1, #home) ~= home then break end
+    level = level + 1
+  end
+  error(format:format(...), level)
+end
+
+-- Never a string's text: it may be a key.
+local function describe(value)
+  if value == '' then return 'an empty string' end
+  return type(value) == 'number' and tostring(value) or type(value)
+end
+
+--- Checks `given` against a table of kinds and raises in the name of `caller`.
+function options.check(caller, kindsOf, given)
+  if type(given) ~= 'table' then
+    options.raise('%s: options must be a table, got %s', caller, type(given))
+  end
+  for name, value in pairs(given) do
+    local kind = kindsOf[name]
+    if not kind then options.raise('%s: unknown option %q', caller, tostring(name)) end
+    local test, words = kinds[kind][1], kinds[kind][2]
+    if not test(value) then
+      options.raise('%s: options.%s must be %s, got %s', caller, name, words, describe(value))
+    end
+    if given.context and contextOptions[name] then
+      options.raise('%s: options.%s belongs to the context: give it to dtls.createContext', caller, name)
+    end
+  end
+end
+
+--- The core's table of what `given` says about a context.
+function options.forCore(given)
+  local out = {}
+  for name, kind in pairs(contextOptions) do
+    local value = given[name]
+    if kind == 'strings' and type(value) == 'string' then value = { value } end
+    out[name:gsub('%u', function (letter) return '_' .. letter:lower() end)] = value
+  end
+  return out
+end
+
+--- Raises what the core refused: `option` in its own spelling, and a sentence.
+function options.refuse(caller, option, sentence)
+  local name = option:gsub('_(%l)', string.upper)
+  options.raise('%s: options.%s %s', caller, name, sentence)
+end
+
+return options

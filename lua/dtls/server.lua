@@ -1,0 +1,77 @@
+--- An endpoint that listens.
+
+local Endpoint = require('dtls/endpoint')
+local address = require('dtls/address')
+local core = require('dtls_core')
+local loop = require('dtls/loop')
+local options = require('dtls/options')
+
+--- A server: an endpoint, with `listen`. Its events are the endpoint's.
+--- @class dtls.Server: dtls.Endpoint
+local Server = Endpoint:extend()
+
+--- Binds a UDP socket and accepts peers on it.
+---
+--- Fails with libuv's name where the address cannot be bound (EADDRINUSE, EACCES, EADDRNOTAVAIL),
+--- EALREADY where the endpoint has a socket already. A host *name* is resolved first, and what goes
+--- wrong then comes as `'error'` and `'close'`.
+---
+--- @param port integer 0 for any that is free: `address()` says which
+--- @param host? string an IP address or a host name; `0.0.0.0` by default, `::` for both families
+--- @param callback? fun() called when the socket is bound
+--- @return dtls.Server|nil, string?, string?
+--- @overload fun(self: dtls.Server, port: integer, callback?: fun()): dtls.Server|nil, string?, string?
+function Server:listen(port, host, callback)
+  if type(host) == 'function' then host, callback = nil, host end
+  if type(port) ~= 'number' or port ~= math.floor(port) or port < 0 or port > 65535 then
+    options.raise('server:listen: port must be an integer from 0 to 65535, got %s', tostring(port))
+  end
+  if host ~= nil and (type(host) ~= 'string' or host == '') then
+    options.raise('server:listen: host must be an IP address or a host name, got %s', tostring(host))
+  end
+  if callback ~= nil and type(callback) ~= 'function' then
+    options.raise('server:listen: callback must be a function, got %s', type(callback))
+  end
+  if self._closed then return nil, 'ENOTCONN: the server is closed', 'ENOTCONN' end
+  if self._udp or self._resolving then
+    return nil, 'EALREADY: the server has a socket already', 'EALREADY'
+  end
+  host = host or '0.0.0.0'
+  if address.isLiteral(host) then
+    local bound, err, name = self:_listen(host, port)
+    if not bound then return nil, err, name end
+  else
+    self._resolving = true
+    address.resolve(host, function (list, err, name)
+      self._resolving = false
+      if self._closed then return end
+      local bound
+      if list then bound, err, name = self:_listen(list[1], port) end
+      if not bound then
+        self:emit('error', err, name)
+        self:close()
+      end
+    end)
+  end
+  if callback then self:once('listening', callback) end
+  return self
+end
+
+--- @private
+function Server:_listen(ip, port)
+  local bound, err, name = self:_bind(ip, port)
+  if not bound then return nil, err, name end
+  self._gate = core.gate(os.time(), self._cookieSecret)
+  loop.defer(function ()
+    if not self._closed then self:emit('listening') end
+  end)
+  return true
+end
+
+--- Makes a server whose options have been checked.
+function Server:initialize(context, opts)
+  Endpoint.initialize(self, context, opts)
+  self._cookieSecret = opts.cookieSecret
+end
+
+return Server

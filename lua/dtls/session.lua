@@ -1,0 +1,165 @@
+--- One association with one peer, as users hold it.
+
+local Emitter = require('dtls/emitter')
+local options = require('dtls/options')
+
+--- A session. Events:
+---
+--- - `'secureConnection'` `()` a client's handshake is complete. (A server's sessions come with the
+---   server's `'connection'`.)
+--- - `'message'` `(data: string)` one datagram of the peer's.
+--- - `'error'` `(err: string, name: string)` why it ends; at most once, and `'close'` follows.
+--- - `'close'` `(reason: string)` exactly once, and nothing after it. The reason is `closed`,
+---   `timeout`, `error` or `destroyed`.
+---
+--- @class dtls.Session: dtls.Emitter
+--- @field authorized boolean whether the peer has presented a certificate that verifies; false
+---   before the handshake is complete
+--- @field authorizationError string? why not, as `NAME: sentence`, where one was asked for
+--- @field private _core dtls_core.Session? nil while a client looks for its peer, and at the end
+--- @field private _endpoint dtls.Endpoint?
+--- @field private _dial dtls.Dial? a client's search for its peer
+local Session = Emitter:extend()
+
+--- @alias dtls.fail nil, string, string  nil, `NAME: sentence`, `NAME`
+
+function Session:initialize(isServer)
+  self.authorized = false
+  self._isServer = isServer
+  self._state = 'handshaking'
+end
+
+--- Sends `data` as one datagram. It may be lost, overtaken or duplicated on its way, as UDP is.
+---
+--- Fails with ENOTCONN before the handshake is complete and after the end, with EINVAL for an empty
+--- message, with EMSGSIZE for one over 16384 bytes, and with libuv's name where the socket refuses
+--- it: the session goes on after each.
+---
+--- @param data string
+--- @param callback? fun(err: string?, name: string?) called from the loop, in every case
+--- @return true|nil, string?, string?
+function Session:send(data, callback)
+  if type(data) ~= 'string' then
+    options.raise('session:send: data must be a string, got %s', type(data))
+  end
+  local sent, err, name
+  if self._core and self._endpoint then
+    sent, err, name = self._endpoint:_sendMessage(self, data)
+  else
+    err, name = 'ENOTCONN: the session is ' .. self._state, 'ENOTCONN'
+  end
+  if callback then require('dtls/loop').defer(callback, err, name) end
+  if not sent then return nil, err, name end
+  return true
+end
+
+--- Ends the session in good order: the peer is sent a close_notify and given a second to answer.
+--- Before the handshake is complete it just ends. The second call changes nothing.
+---
+--- @param callback? fun(reason: string) called when it is closed, at once if it is already
+function Session:close(callback)
+  if callback then
+    if self._state == 'closed' then
+      require('dtls/loop').defer(callback, self._reason)
+    else
+      self:once('close', callback)
+    end
+  end
+  if self._core then
+    self._endpoint:_close(self)
+  elseif self._dial then
+    self._dial:cancel('closed')
+  end
+end
+
+--- Ends the session at once, without a word to the peer.
+function Session:destroy()
+  if self._core then
+    self._endpoint:_destroy(self)
+  elseif self._dial then
+    self._dial:cancel('destroyed')
+  end
+end
+
+--- Where this end is.
+--- @return { ip: string, port: integer, family: string }|nil, string?, string?
+function Session:address()
+  if not self._endpoint then return nil, 'ENOTCONN: the session has no socket', 'ENOTCONN' end
+  return self._endpoint:address()
+end
+
+--- Where the peer is. An IPv4 peer of a dual-stack socket has its IPv4 address.
+--- @return { ip: string, port: integer, family: string }|nil, string?, string?
+function Session:remoteAddress()
+  if not self._ip then return nil, 'ENOTCONN: the peer has no address yet', 'ENOTCONN' end
+  local ip = self._ip:match('^::[fF][fF][fF][fF]:(%d+%.%d+%.%d+%.%d+)$') or self._ip
+  return { ip = ip, port = self._port, family = ip:find(':', 1, true) and 'inet6' or 'inet' }
+end
+
+--- The longest message, in bytes, whose datagram is no larger than the option `mtu`
+--- (DTLS_get_data_mtu(3)). nil before the handshake is complete.
+--- @return integer?
+function Session:maxPayload()
+  return self._shown and self._shown.max_payload
+end
+
+--- The protocol version, `DTLSv1.2`. nil before the handshake is complete.
+--- @return string?
+function Session:getProtocol()
+  return self._shown and self._shown.protocol
+end
+
+--- The cipher suite by OpenSSL's name and by the registry's. nil before the handshake is complete.
+--- @return { name: string, standardName: string }?
+function Session:getCipher()
+  local shown = self._shown
+  return shown and { name = shown.cipher, standardName = shown.cipher_standard_name }
+end
+
+--- @class dtls.Certificate
+--- @field subject table<string, string> attributes by short name: `CN`, `O`, …
+--- @field issuer table<string, string>
+--- @field subjectAltName string[] `DNS:example.org`, `IP:192.0.2.1`, …
+--- @field serialNumber string upper-case hexadecimal
+--- @field validFrom string `Nov 20 12:00:00 2026 GMT`
+--- @field validTo string
+--- @field fingerprint256 string SHA-256 of the DER form, upper-case hexadecimal with colons
+--- @field pem string
+--- @field der string
+
+--- What the peer's certificate says, or nil where it presented none.
+--- @return dtls.Certificate?
+function Session:getPeerCertificate()
+  local from = self._shown and self._shown.certificate
+  return from and {
+    subject = from.subject,
+    issuer = from.issuer,
+    subjectAltName = from.subject_alt_name,
+    serialNumber = from.serial_number,
+    validFrom = from.valid_from,
+    validTo = from.valid_to,
+    fingerprint256 = from.fingerprint256,
+    pem = from.pem,
+    der = from.der,
+  }
+end
+
+--- @private Learns what the handshake has shown. It stays known after the end.
+function Session:_establish()
+  self._state = 'open'
+  self._shown = self._core:established()
+  self.authorized = self._shown.authorized
+  self.authorizationError = self._shown.authorization_error
+end
+
+--- @private Tells the end, once.
+function Session:_finish(reason, err, name)
+  if self._state == 'closed' then return end
+  self._state, self._reason = 'closed', reason
+  self._core = nil
+  if self._dial then self._dial:release() end
+  if err then self:emit('error', err, name) end
+  self:emit('close', reason)
+end
+
+return Session
