@@ -1,0 +1,64 @@
+# dtls: DTLS 1.2 for Luvit and LuaJIT. `make help` lists what can be made.
+
+# Passed to `cargo build`. For plain Lua 5.1 instead of LuaJIT:
+#   make build CARGO_FLAGS='--no-default-features --features vendored,lua51'
+CARGO_FLAGS ?=
+
+TREE := $(CURDIR)/lua_modules
+BUILT := $(or $(CARGO_TARGET_DIR),target)/release/libdtls_core.$(if $(filter Darwin,$(shell uname)),dylib,so)
+LUAROCKS := luarocks --lua-version 5.1
+ROCKSPEC := dtls-scm-1.rockspec
+
+# Goals are made in the order they are written; the parallel work is cargo's.
+.NOTPARALLEL:
+.PHONY: help lib build env deps deps-demo demo test check clean
+# What `env` prints is for a shell to read, even when another make asks.
+MAKEFLAGS += --no-print-directory
+
+# $(call need,COMMAND,SENTENCE): a missing tool is one sentence, not a page of somebody else's errors.
+need = @$(1) >/dev/null 2>&1 || { echo 'dtls: $(2).' >&2; exit 1; }
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+lib: ## build the native part, build/dtls_core.so
+	$(call need,command -v cargo,cargo was not found: install Rust 1.80 or newer)
+	$(call need,command -v cc,cc was not found: OpenSSL and the Rust linker need a C compiler)
+	$(call need,perl -M5.10.0 -MIPC::Cmd -e 1,perl with its standard modules was not found: building OpenSSL needs it)
+	cargo build --release --locked $(CARGO_FLAGS)
+	@mkdir -p build
+# Renamed into place, and only when it differs: a running program may have the old file mapped.
+	@cmp -s $(BUILT) build/dtls_core.so || \
+	  { cp $(BUILT) build/dtls_core.so.new && mv -f build/dtls_core.so.new build/dtls_core.so; }
+
+build: ## build everything into ./lua_modules
+	$(call need,command -v luarocks,luarocks was not found: install it or run `make deps-demo`)
+	$(LUAROCKS) --tree lua_modules make $(ROCKSPEC)
+
+env: ## print what lets LuaJIT find ./lua_modules: eval "$(make -s env)"
+	@echo "export LUA_PATH='$(TREE)/share/lua/5.1/?.lua;$(TREE)/share/lua/5.1/?/init.lua;;'"
+	@echo "export LUA_CPATH='$(TREE)/lib/lua/5.1/?.so;;'"
+	@echo "export PATH='$(TREE)/bin':\"\$$PATH\""
+
+deps: ## install the Debian packages that building, testing and checking need
+	@tools/deps.sh test
+
+deps-demo: ## install the fewer packages that building and the demo need
+	@tools/deps.sh demo
+
+demo: deps-demo build ## build, then run examples/demo.lua
+	@eval "$$(make -s env)" && luajit examples/demo.lua
+
+test: ## build, then run every test; the last line is the totals
+	@tools/test.sh
+
+# Always --release, so that OpenSSL, the slow part, is built once for everything.
+check: ## look for faults without running anything: formatting and lints
+	cargo fmt --check
+	$(LUAROCKS) lint $(ROCKSPEC)
+	luacheck --quiet $(wildcard lua spec examples bench bin/*)
+	cargo clippy --release --locked --all-targets --no-default-features --features vendored -- -D warnings
+	cargo clippy --release --locked --all-targets -- -D warnings
+
+clean: ## remove everything that was built
+	rm -rf build lua_modules $(or $(CARGO_TARGET_DIR),target)

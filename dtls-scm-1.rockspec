@@ -1,0 +1,49 @@
+rockspec_format = '3.0'
+package = 'dtls'
+version = 'scm-1'
+
+-- The checkout itself; `luarocks make` reads no source from here.
+source = { url = 'git+file://.' }
+
+description = {
+  summary = 'DTLS 1.2 for Luvit and LuaJIT',
+  detailed = [[
+Secure datagrams: DTLS 1.2 clients and servers over UDP, on the libuv event loop
+that Luvit and luv share, with the names of Luvit's tls and dgram. The protocol
+is OpenSSL's, linked in statically; building it takes Rust, a C compiler, make
+and perl.]],
+  license = 'MIT OR Apache-2.0',
+  labels = { 'dtls', 'udp', 'tls', 'network', 'security', 'luvit', 'openssl' },
+}
+
+supported_platforms = { 'unix' }
+
+-- luv is missing here on purpose. The event loop is the host's: Luvit has luv built in, a distribution
+-- packages it, and a second copy from LuaRocks would be a second loop that nobody runs.
+dependencies = { 'lua ~> 5.1' }
+
+build = {
+  type = 'command',
+  -- LuaRocks exports a CC of its own. Cargo would see the compiler change and build OpenSSL again.
+  build_command = 'env -u CC make lib',
+  install = {
+    -- The file keeps its name, so it is built under the one that `require('dtls_core')` looks for.
+    lib = { 'build/dtls_core.so' },
+    lua = {
+      ['dtls'] = 'lua/dtls/init.lua',
+      ['dtls.address'] = 'lua/dtls/address.lua',
+      ['dtls.client'] = 'lua/dtls/client.lua',
+      ['dtls.deadlines'] = 'lua/dtls/deadlines.lua',
+      ['dtls.emitter'] = 'lua/dtls/emitter.lua',
+      ['dtls.endpoint'] = 'lua/dtls/endpoint.lua',
+      ['dtls.log'] = 'lua/dtls/log.lua',
+      ['dtls.loop'] = 'lua/dtls/loop.lua',
+      ['dtls.options'] = 'lua/dtls/options.lua',
+      ['dtls.server'] = 'lua/dtls/server.lua',
+      ['dtls.session'] = 'lua/dtls/session.lua',
+      ['dtls.udp'] = 'lua/dtls/udp.lua',
+    },
+  },
+}
+
+test = { type = 'busted' }
