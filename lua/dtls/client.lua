@@ -2,15 +2,17 @@
 --- own, until one answers.
 
 local Endpoint = require('dtls/endpoint')
+local Session = require('dtls/session')
 local address = require('dtls/address')
 local loop = require('dtls/loop')
+local options = require('dtls/options')
 
 -- How long the first address may stay silent before the next is tried; doubled each time round.
 -- The handshake's own first retransmission falls into it.
 local PATIENCE_MS = 1500
 
 --- The search of one session for its peer. *resolving → trying → done*
---- @class dtls.Dial
+--- @class (private) dtls.Dial
 local Dial = {}
 Dial.__index = Dial
 
@@ -81,6 +83,7 @@ function Dial:socket(ip)
       local bound, err, name = endpoint:_bind(address.any(family), 0)
       if not bound then return nil, err, name end
     end
+    -- One socket has one session with a peer: their datagrams could not be told apart.
     local ports = endpoint._peers[ip]
     if ports and ports[self.opts.port] then
       return nil, 'EALREADY: this socket has a session with that peer already', 'EALREADY'
@@ -137,4 +140,43 @@ function Dial:release()
   self.own = nil
 end
 
-return Dial
+local client = {}
+
+--- Checks what can be checked before there is a context.
+function client.check(caller, kinds, given, callback)
+  options.check(caller, kinds, given)
+  options.checkCallback(caller, callback)
+  if given.port == nil then options.raise('%s: options.port is missing', caller) end
+end
+
+--- Starts a session with the peer that checked options name. `shared` is the endpoint whose socket
+--- is to be used, or nil for one of the session's own.
+--- @return dtls.Session
+function client.connect(context, given, callback, shared)
+  local opts = {}
+  for name, value in pairs(given) do opts[name] = value end
+  opts.host = opts.host or '127.0.0.1'
+  local session = Session:new(false)
+  if callback then session:on('secureConnection', function () callback(session) end) end
+  Dial.start(session, context, opts, shared)
+  return session
+end
+
+--- Connects to a server from this endpoint's socket, which is bound first where it is not yet. The
+--- session is as `dtls.connect` returns; EALREADY is its error where the socket has a session with
+--- that peer already.
+---
+--- @param given dtls.PeerOptions
+--- @param callback? fun(session: dtls.Session) a listener of `'secureConnection'`
+--- @return dtls.Session
+function Endpoint:connect(given, callback)
+  local caller = 'endpoint:connect'
+  client.check(caller, options.endpointConnect, given, callback)
+  local context = given.context or self._context
+  local ready, option, sentence = context.core:check_client()
+  if not ready then options.refuse(caller, option, sentence) end
+  if self._closed then options.raise('%s: the endpoint is closed', caller) end
+  return client.connect(context, given, callback, self)
+end
+
+return client

@@ -4,10 +4,8 @@ local Deadlines = require('dtls/deadlines')
 local Emitter = require('dtls/emitter')
 local Session = require('dtls/session')
 local Udp = require('dtls/udp')
-local core = require('dtls_core')
 local log = require('dtls/log')
 local loop = require('dtls/loop')
-local options = require('dtls/options')
 
 --- A UDP socket that accepts peers, connects to others, or both. Events:
 ---

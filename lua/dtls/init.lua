@@ -4,10 +4,8 @@
 --- `nil, err, name`, luv's convention: `err` reads `NAME: a sentence`, `name` is `NAME`. Events and
 --- callbacks carry `(err, name)`. All times are in milliseconds.
 
-local Dial = require('dtls/client')
-local Endpoint = require('dtls/endpoint')
 local Server = require('dtls/server')
-local Session = require('dtls/session')
+local client = require('dtls/client')
 local core = require('dtls_core')
 local options = require('dtls/options')
 
@@ -51,13 +49,18 @@ Context.__name = 'dtls.Context'
 --- @field cookieSecret? string|string[] 16 bytes or more, newest first, for processes that share an
 ---   address; random by default
 
---- @class dtls.ConnectOptions: dtls.SessionOptions
+--- @class dtls.PeerOptions
+--- @field context? dtls.Context another than the endpoint's
+--- @field handshakeTimeout? integer
+--- @field idleTimeout? integer
 --- @field host? string an IP address or a host name; '127.0.0.1' by default
 --- @field port integer
 --- @field servername? string the name that the certificate must be for, and that is sent (SNI) unless it
 ---   is an IP address; by default the host
---- @field localAddress? string
---- @field localPort? integer
+
+--- @class dtls.ConnectOptions: dtls.SessionOptions, dtls.PeerOptions
+--- @field localAddress? string the IP address to connect from
+--- @field localPort? integer the port to connect from; any by default
 
 local function makeContext(caller, given)
   local made, option, sentence = core.context(options.forCore(given))
@@ -65,18 +68,13 @@ local function makeContext(caller, given)
   return setmetatable({ core = made }, Context)
 end
 
--- The context of `given`, ready for a role.
+-- The context of `given`, ready for a role where one is named.
 local function contextFor(caller, given, check)
   local context = given.context or makeContext(caller, given)
+  if not check then return context end
   local ready, option, sentence = context.core[check](context.core)
   if not ready then options.refuse(caller, option, sentence) end
   return context
-end
-
-local function checkCallback(caller, callback)
-  if callback ~= nil and type(callback) ~= 'function' then
-    options.raise('%s: the callback must be a function, got %s', caller, type(callback))
-  end
 end
 
 --- Makes a context.
@@ -94,7 +92,7 @@ end
 
 local function makeListener(caller, given, onConnection, check)
   options.check(caller, options.createEndpoint, given)
-  checkCallback(caller, onConnection)
+  options.checkCallback(caller, onConnection)
   local secrets = given.cookieSecret
   if type(secrets) == 'string' then secrets = { secrets } end
   if secrets then
@@ -123,6 +121,16 @@ function dtls.createServer(given, onConnection)
   return makeListener('dtls.createServer', given, onConnection, 'check_server')
 end
 
+--- Makes an endpoint: one UDP socket that listens (`endpoint:listen`, where it has a certificate),
+--- connects (`endpoint:connect`), or both.
+---
+--- @param given? dtls.EndpointOptions
+--- @param onConnection? fun(session: dtls.Session) a listener of `'connection'`
+--- @return dtls.Server
+function dtls.createEndpoint(given, onConnection)
+  return makeListener('dtls.createEndpoint', given or {}, onConnection)
+end
+
 --- Connects to a server. The session is returned at once; it can send when its
 --- `'secureConnection'` comes.
 ---
@@ -131,22 +139,25 @@ end
 --- @return dtls.Session
 function dtls.connect(given, callback)
   local caller = 'dtls.connect'
-  options.check(caller, options.connect, given)
-  checkCallback(caller, callback)
-  if given.port == nil then options.raise('%s: options.port is missing', caller) end
-  local context = contextFor(caller, given, 'check_client')
-  return dtls._dial(context, given, callback)
+  client.check(caller, options.connect, given, callback)
+  return client.connect(contextFor(caller, given, 'check_client'), given, callback)
 end
 
---- @private Starts a session from checked options.
-function dtls._dial(context, given, callback, shared)
-  local opts = {}
-  for name, value in pairs(given) do opts[name] = value end
-  opts.host = opts.host or '127.0.0.1'
-  local session = Session:new(false)
-  if callback then session:on('secureConnection', function () callback(session) end) end
-  Dial.start(session, context, opts, shared)
-  return session
+--- Makes a self-signed ECDSA P-256 certificate, for trying things and for peers that know each
+--- other by fingerprint.
+---
+--- @param given? { names?: string|string[], days?: integer } host names and IP addresses, `localhost`
+---   by default; how long it is valid, 365 by default
+--- @return { cert: string, key: string, fingerprint256: string } PEM, PEM, and SHA-256 in hexadecimal
+function dtls.generateCertificate(given)
+  local caller = 'dtls.generateCertificate'
+  given = given or {}
+  options.check(caller, options.generateCertificate, given)
+  local names = given.names or 'localhost'
+  if type(names) == 'string' then names = { names } end
+  local cert, key, fingerprint = core.generate_certificate(names, given.days or 365)
+  if not cert then options.raise('%s: options.names cannot be put into a certificate: %s', caller, key) end
+  return { cert = cert, key = key, fingerprint256 = fingerprint }
 end
 
 return dtls

@@ -27,7 +27,10 @@ local kinds = {
   peerPort = { function (v) return isInteger(v, 1, 65535) end, 'an integer from 1 to 65535' },
   bytes = { function (v) return isInteger(v, 0, 65535) end, 'an integer, a number of bytes' },
   count = { function (v) return isInteger(v, 1, 2 ^ 31) end, 'an integer, 1 or more' },
-  deadline = { function (v) return isInteger(v, 1, MOST_MS) end, 'a whole number of milliseconds, 1 or more' },
+  deadline = {
+    function (v) return isInteger(v, 1, MOST_MS) end,
+    'a whole number of milliseconds, 1 or more',
+  },
   duration = {
     function (v) return isInteger(v, 0, MOST_MS) end,
     'a whole number of milliseconds, or 0 for none',
@@ -70,13 +73,12 @@ options.createEndpoint = with(with(contextOptions, sessionOptions), {
   maxSessions = 'count',
   cookieSecret = 'strings',
 })
-options.connect = with(with(contextOptions, sessionOptions), {
-  host = 'string',
-  port = 'peerPort',
-  servername = 'string',
+local peerOptions = { host = 'string', port = 'peerPort', servername = 'string' }
+options.connect = with(with(contextOptions, sessionOptions), with(peerOptions, {
   localAddress = 'string',
   localPort = 'port',
-})
+}))
+options.endpointConnect = with(sessionOptions, peerOptions)
 options.generateCertificate = { names = 'strings', days = 'count' }
 
 local home = debug.getinfo(1, 'S').source:match('^(.*[/\\])')
@@ -113,6 +115,13 @@ function options.check(caller, kindsOf, given)
     if given.context and contextOptions[name] then
       options.raise('%s: options.%s belongs to the context: give it to dtls.createContext', caller, name)
     end
+  end
+end
+
+--- Checks an optional callback.
+function options.checkCallback(caller, callback)
+  if callback ~= nil and type(callback) ~= 'function' then
+    options.raise('%s: the callback must be a function, got %s', caller, type(callback))
   end
 end
 

@@ -29,9 +29,9 @@ function Server:listen(port, host, callback)
   if host ~= nil and (type(host) ~= 'string' or host == '') then
     options.raise('server:listen: host must be an IP address or a host name, got %s', tostring(host))
   end
-  if callback ~= nil and type(callback) ~= 'function' then
-    options.raise('server:listen: callback must be a function, got %s', type(callback))
-  end
+  options.checkCallback('server:listen', callback)
+  local ready, option, sentence = self._context.core:check_server()
+  if not ready then options.refuse('server:listen', option, sentence) end
   if self._closed then return nil, 'ENOTCONN: the server is closed', 'ENOTCONN' end
   if self._udp or self._resolving then
     return nil, 'EALREADY: the server has a socket already', 'EALREADY'
