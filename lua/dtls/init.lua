@@ -7,12 +7,15 @@
 local Server = require('dtls/server')
 local client = require('dtls/client')
 local core = require('dtls_core')
+local loop = require('dtls/loop')
 local options = require('dtls/options')
 
 local dtls = {
   _VERSION = core.version,
   --- The OpenSSL underneath, as it names itself.
   opensslVersion = core.openssl_version,
+  --- The luv whose loop everything runs on: Luvit's own inside Luvit.
+  uv = loop.uv,
 }
 
 --- Certificates, keys, trust and parameters: immutable, and shared by any number of servers and
