@@ -1,0 +1,138 @@
+--- @meta dtls_core
+--- The native module, as `lua/dtls/` sees it. Users want `require('dtls')`.
+---
+--- Times are in milliseconds on the caller's monotonic clock, `wall_seconds` is Unix time. A
+--- *refusal* is `nil, option, sentence`; a *failure* is `nil, err, name`.
+
+--- @class dtls_core
+--- @field version string this library's
+--- @field openssl_version string
+local core = {}
+
+--- What a context is made of, types already checked.
+--- @class dtls_core.Config
+--- @field cert? string[] PEM
+--- @field key? string[] PEM
+--- @field passphrase? string
+--- @field ca? string[] PEM
+--- @field request_cert? boolean
+--- @field reject_unauthorized? boolean
+--- @field min_version? string
+--- @field max_version? string
+--- @field ciphers? string
+--- @field groups? string
+--- @field sigalgs? string
+--- @field mtu? integer
+--- @field retransmit_timeout? integer
+
+--- @param config dtls_core.Config
+--- @return dtls_core.Context|nil context, string? option, string? sentence
+function core.context(config) end
+
+--- @param wall_seconds integer
+--- @param secrets? string[] newest first; random ones without
+--- @return dtls_core.Gate|nil gate, string? option, string? sentence
+function core.gate(wall_seconds, secrets) end
+
+--- @param names string[]
+--- @param days integer
+--- @return string|nil cert, string key_or_sentence, string? fingerprint256
+function core.generate_certificate(names, days) end
+
+--- @class dtls_core.Context
+local Context = {}
+
+--- Whether servers can be made of it.
+--- @return true|nil ok, string? option, string? sentence
+function Context:check_server() end
+
+--- Whether clients can be made of it.
+--- @return true|nil ok, string? option, string? sentence
+function Context:check_client() end
+
+--- A session with the peer whose datagram the gate has admitted.
+--- @param datagram string
+--- @param handshake_ms integer
+--- @param idle_ms integer 0 for ever
+--- @param now integer
+--- @return dtls_core.Session|nil session, string? err, string? name
+function Context:accept(datagram, handshake_ms, idle_ms, now) end
+
+--- A session with the server that is called `name`.
+--- @param name string a host name or an IP address
+--- @param handshake_ms integer
+--- @param idle_ms integer 0 for ever
+--- @param now integer
+--- @return dtls_core.Session|nil session, string? err, string? name
+function Context:connect(name, handshake_ms, idle_ms, now) end
+
+--- @class dtls_core.Gate
+local Gate = {}
+
+--- Judges a datagram from an address that has no session.
+--- @param datagram string
+--- @param ip string
+--- @param port integer
+--- @param wall_seconds integer
+--- @return 'challenge'|'admit'|'discard' verdict, string? reply_or_cause
+function Gate:examine(datagram, ip, port, wall_seconds) end
+
+--- After `receive`, `close`, `destroy` and `expire`: `poll` until it says `timeout`.
+--- @class dtls_core.Session
+local Session = {}
+
+--- @param datagram string
+--- @param now integer
+--- @return string? cause why the first part that was dropped was dropped
+function Session:receive(datagram, now) end
+
+--- @param message string
+--- @return string|nil datagram, string? err, string? name
+function Session:send(message) end
+
+--- @param now integer
+function Session:close(now) end
+
+function Session:destroy() end
+
+--- @param now integer
+function Session:expire(now) end
+
+--- @return 'transmit'|'message'|'connected'|'closed'|'timeout' kind
+--- @return string|integer|nil what the datagram, the message, the reason, or when to call `expire`
+--- @return string? err with `closed`
+--- @return string? name with `closed`
+function Session:poll() end
+
+--- Makes handshake datagrams smaller; nil where there is no smaller size.
+--- @return integer? mtu
+function Session:lower_mtu() end
+
+--- @return 'handshaking'|'open'|'closing'|'closed'
+function Session:state() end
+
+--- What the handshake has shown; nil until it is complete.
+--- @return dtls_core.Established?
+function Session:established() end
+
+--- @class dtls_core.Established
+--- @field protocol string
+--- @field cipher string
+--- @field cipher_standard_name string
+--- @field max_payload integer
+--- @field authorized boolean
+--- @field authorization_error? string
+--- @field certificate? dtls_core.Certificate
+
+--- @class dtls_core.Certificate
+--- @field subject table<string, string>
+--- @field issuer table<string, string>
+--- @field subject_alt_name string[]
+--- @field serial_number string
+--- @field valid_from string
+--- @field valid_to string
+--- @field fingerprint256 string
+--- @field pem string
+--- @field der string
+
+return core
