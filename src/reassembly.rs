@@ -87,8 +87,9 @@ impl Expect {
             (Expect::Server, Some(CERTIFICATE_REQUEST)) => next == SERVER_HELLO_DONE,
             (Expect::Server, Some(SERVER_HELLO_DONE)) => next == NEW_SESSION_TICKET,
             (Expect::Client { .. }, None) => next == CLIENT_HELLO,
+            // A client that was asked and has none sends an empty Certificate.
             (Expect::Client { certificate }, Some(CLIENT_HELLO)) => {
-                next == CLIENT_KEY_EXCHANGE || (certificate && next == CERTIFICATE)
+                next == if certificate { CERTIFICATE } else { CLIENT_KEY_EXCHANGE }
             }
             (Expect::Client { .. }, Some(CERTIFICATE)) => next == CLIENT_KEY_EXCHANGE,
             (Expect::Client { certificate }, Some(CLIENT_KEY_EXCHANGE)) => {
