@@ -41,15 +41,18 @@ local session = dtls.connect({
   ca = identity.cert,
 }, function (session)
   local peer, cipher = session:remoteAddress(), session:getCipher()
-  print(('client   connected to %s port %d: %s, %s'):format(peer.ip, peer.port, session:getProtocol(), cipher.name))
-  print('client   verified: the certificate is for ' .. table.concat(session:getPeerCertificate().subjectAltName, ', '))
+  local names = table.concat(session:getPeerCertificate().subjectAltName, ', ')
+  print(('client   connected to %s port %d: %s, %s')
+    :format(peer.ip, peer.port, session:getProtocol(), cipher.name))
+  print('client   verified: the certificate is for ' .. names)
   print(('client   a message of up to %d bytes fits a datagram of 1200'):format(session:maxPayload()))
   session:send(messages[1])
 end)
 local answered = 0
 session:on('message', function (data)
   answered = answered + 1
-  print(('client   answered: %s'):format(#data < 60 and data or ('%s… (%d bytes)'):format(data:sub(1, 20), #data)))
+  local shown = #data < 60 and data or ('%s… (%d bytes)'):format(data:sub(1, 20), #data)
+  print('client   answered: ' .. shown)
   if messages[answered + 1] then session:send(messages[answered + 1]) else session:close() end
 end)
 session:on('error', function (err) failed = err end)

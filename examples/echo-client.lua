@@ -8,7 +8,7 @@
 local dtls = require('dtls')
 local uv = dtls.uv
 
-local args = arg or process.argv
+local args = arg or { unpack(process.argv, 2) }
 local host, port, caFile = args[1] or '127.0.0.1', tonumber(args[2] or 5684), args[3]
 local ca = caFile and assert(io.open(caFile, 'rb')):read('*a')
 

@@ -10,7 +10,7 @@ local uv = dtls.uv
 -- Whoever watches through a pipe sees each line when it is printed.
 io.stdout:setvbuf('line')
 
-local args = arg or process.argv
+local args = arg or { unpack(process.argv, 2) }
 local host, port, certFile, keyFile = args[1] or '127.0.0.1', tonumber(args[2] or 5684), args[3], args[4]
 
 local function read(name)

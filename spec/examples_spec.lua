@@ -20,7 +20,8 @@ describe('an example', function ()
   it('hello shows both ends in one file', function ()
     local hello = example('hello.lua')
     assert.equal(0, hello:waitForEnd())
-    assert.equal('connected\tDTLSv1.2\tECDHE-ECDSA-AES128-GCM-SHA256\nreceived\tEcho: hello\nclosed\tclosed\n',
+    assert.equal(
+      'connected\tDTLSv1.2\tECDHE-ECDSA-AES128-GCM-SHA256\nreceived\tEcho: hello\nclosed\tclosed\n',
       hello.output)
   end)
 

@@ -81,8 +81,8 @@ describe('the README', function ()
   local function start(command, port, identity)
     local words = {}
     for word in command:gmatch('%S+') do
-      word = word:gsub('5684', port):gsub('^cert%.pem$', identity.certPath):gsub('^key%.pem$', identity.keyPath)
-      words[#words + 1] = word
+      word = word:gsub('5684', port)
+      words[#words + 1] = word:gsub('^cert%.pem$', identity.certPath):gsub('^key%.pem$', identity.keyPath)
     end
     return program.start(table.remove(words, 1), words, {
       LUA_PATH = package.path, LUA_CPATH = package.cpath,
