@@ -1,13 +1,20 @@
---- Hosts: names turned into addresses.
+--- Hosts: names turned into addresses, and addresses into the one text that each has.
 
 local loop = require('dtls/loop')
 local uv = loop.uv
 
 local address = {}
 
---- Whether `host` is the text of an IP address, with or without a scope.
-function address.isLiteral(host)
-  return host:find(':', 1, true) ~= nil or host:match('^%d+%.%d+%.%d+%.%d+$') ~= nil
+--- Reads the text of an IP address: `0:0::1` and `127.1` are ones, names are not.
+--- @param host string
+--- @return string|nil ip as luv reports it: `::1`
+--- @return string? target the same with its scope, where it has one: `fe80::1%eth0`
+function address.parse(host)
+  -- Spares names the system call: no top-level domain is a number.
+  if not host:find(':', 1, true) and not host:match('%.?%d+$') then return nil end
+  local found = uv.getaddrinfo(host, nil, { numerichost = true, socktype = 'dgram' })
+  if not (found and found[1]) then return nil end
+  return found[1].addr, found[1].addr .. (host:match('%%.*$') or '')
 end
 
 --- `inet` or `inet6`.
@@ -20,8 +27,21 @@ function address.any(family)
   return family == 'inet6' and '::' or '0.0.0.0'
 end
 
---- Looks `host` up without blocking.
+local MAPPED = '::ffff:'
+
+--- What a dual-stack socket calls an IPv4 address (RFC 4291 section 2.5.5.2).
+function address.mapped(ip)
+  return MAPPED .. ip
+end
+
+--- The IPv4 address that `ip` stands for, or `ip` itself.
+function address.unmapped(ip)
+  return ip:match('^' .. MAPPED .. '(%d+%.%d+%.%d+%.%d+)$') or ip
+end
+
+--- Looks `host` up without blocking. Returns the request, which `uv.cancel` may end.
 --- @param callback fun(ips: string[]|nil, err: string?, name: string?) in the system's order
+--- @return userdata?
 function address.resolve(host, callback)
   local function answer(failure, found)
     local list, seen = {}, {}
@@ -37,6 +57,7 @@ function address.resolve(host, callback)
   end
   local request, err, name = uv.getaddrinfo(host, nil, { socktype = 'dgram' }, answer)
   if not request then loop.defer(callback, nil, err, name) end
+  return request
 end
 
 return address

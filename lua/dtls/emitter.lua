@@ -9,6 +9,8 @@
 --- @field listeners fun(self, name: string): function[]
 --- @field listenerCount fun(self, name: string): integer
 
+local options = require('dtls/options')
+
 -- From a LuaRocks tree Luvit's `core` is not in reach of `require`; its own `require` has it.
 if package.loaded.luvi or package.preload.luvi then
   local found, core = pcall(require, 'core')
@@ -37,6 +39,9 @@ end
 
 --- Calls `handler(...)` whenever `name` is emitted. Handlers get no `self`.
 function Emitter:on(name, handler)
+  if type(handler) ~= 'function' then
+    options.raise("emitter:on: the handler of '%s' must be a function, got %s", tostring(name), type(handler))
+  end
   -- A list is replaced, never changed: an emission under way goes on with the one it began with.
   local handlers = rawget(self, 'handlers') or {}
   local list = { unpack(handlers[name] or {}) }
@@ -55,10 +60,20 @@ function Emitter:once(name, handler)
   return self:on(name, wrapper)
 end
 
---- Calls the handlers of `name` in the order they were added.
+local function contains(list, handler)
+  for _, other in ipairs(list) do
+    if other == handler then return true end
+  end
+  return false
+end
+
+--- Calls the handlers of `name` in the order they were added; not those that are removed meanwhile,
+--- nor those that are added.
 function Emitter:emit(name, ...)
-  for _, handler in ipairs(self:listeners(name)) do
-    handler(...)
+  local list = self:listeners(name)
+  for _, handler in ipairs(list) do
+    local now = self:listeners(name)
+    if now == list or contains(now, handler) then handler(...) end
   end
   return self
 end

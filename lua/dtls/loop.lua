@@ -1,5 +1,7 @@
 --- The event loop, wherever this runs.
 
+local guard = require('dtls/guard')
+
 -- Luvit preloads its loop as `uv`, and an outer `luv` on the path would be another loop.
 local inLuvit = package.loaded.uv or package.preload.uv
 local uv = require(inLuvit and 'uv' or 'luv')
@@ -17,13 +19,31 @@ function loop.refresh()
   uv.update_time()
 end
 
+-- What is to be called in the loop's next turn, in order; nil while there is nothing.
+local waiting
+
+local function callAll(calls)
+  local failure
+  for index = 1, calls.count do
+    local call = calls[index]
+    failure = guard.call(failure, call.fn, unpack(call, 1, call.count))
+  end
+  guard.raise(failure)
+end
+
 --- Calls `fn(...)` from the loop's next turn.
 function loop.defer(fn, ...)
-  local timer, count, arguments = uv.new_timer(), select('#', ...), { ... }
-  timer:start(0, 0, function ()
-    timer:close()
-    fn(unpack(arguments, 1, count))
-  end)
+  if not waiting then
+    local calls, timer = { count = 0 }, uv.new_timer()
+    timer:start(0, 0, function ()
+      timer:close()
+      waiting = nil
+      callAll(calls)
+    end)
+    waiting = calls
+  end
+  waiting.count = waiting.count + 1
+  waiting[waiting.count] = { fn = fn, count = select('#', ...), ... }
 end
 
 return loop

@@ -1,5 +1,7 @@
 --- Checks camelCase options, raises at the caller's line, returns the core's snake_case table.
 
+local address = require('dtls/address')
+
 local options = {}
 
 local function isInteger(value, least, most)
@@ -8,10 +10,13 @@ end
 
 local function isListOfStrings(value)
   if type(value) ~= 'table' then return false end
-  for index, item in pairs(value) do
-    if type(index) ~= 'number' or type(item) ~= 'string' then return false end
+  local count = 0
+  for _, item in pairs(value) do
+    if type(item) ~= 'string' then return false end
+    count = count + 1
   end
-  return true
+  -- No holes, and no other keys.
+  return count == #value
 end
 
 -- What an option can be: a test, and the words that follow "must be".
@@ -22,6 +27,10 @@ local kinds = {
   strings = {
     function (v) return (type(v) == 'string' and v ~= '') or isListOfStrings(v) end,
     'a string or a list of strings',
+  },
+  ip = {
+    function (v) return type(v) == 'string' and address.parse(v) ~= nil end,
+    'an IP address',
   },
   port = { function (v) return isInteger(v, 0, 65535) end, 'an integer from 0 to 65535' },
   peerPort = { function (v) return isInteger(v, 1, 65535) end, 'an integer from 1 to 65535' },
@@ -75,21 +84,26 @@ options.createEndpoint = with(with(contextOptions, sessionOptions), {
 })
 local peerOptions = { host = 'string', port = 'peerPort', servername = 'string' }
 options.connect = with(with(contextOptions, sessionOptions), with(peerOptions, {
-  localAddress = 'string',
+  localAddress = 'ip',
   localPort = 'port',
 }))
 options.endpointConnect = with(sessionOptions, peerOptions)
 options.generateCertificate = { names = 'strings', days = 'count' }
 
-local home = debug.getinfo(1, 'S').source:match('^(.*[/\\])')
+local home = debug.getinfo(1, 'S').source:match('^.*[/\\]') or ''
+
+-- Whether a frame is this library's own. Plain Lua has frames for the calls that a tail call replaced.
+local function isOurs(frame)
+  return frame.what == 'tail' or (home ~= '' and frame.source:sub(1, #home) == home)
+end
 
 --- Raises misuse where the user's own code called into this library.
 function options.raise(format, ...)
   local level = 2
-  while true do
-    local frame = debug.getinfo(level, 'S')
-    if not frame or frame.source:sub(1, #home) ~= home then break end
+  local frame = debug.getinfo(level, 'S')
+  while frame and isOurs(frame) do
     level = level + 1
+    frame = debug.getinfo(level, 'S')
   end
   error(format:format(...), level)
 end

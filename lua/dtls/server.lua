@@ -37,8 +37,9 @@ function Server:listen(port, host, callback)
     return nil, 'EALREADY: the server has a socket already', 'EALREADY'
   end
   host = host or '0.0.0.0'
-  if address.isLiteral(host) then
-    local bound, err, name = self:_listen(host, port)
+  local _, target = address.parse(host)
+  if target then
+    local bound, err, name = self:_listen(target, port)
     if not bound then return nil, err, name end
   else
     self._resolving = true
@@ -48,8 +49,9 @@ function Server:listen(port, host, callback)
       local bound
       if list then bound, err, name = self:_listen(list[1], port) end
       if not bound then
-        self:emit('error', err, name)
+        -- Its 'close' comes in the loop's next turn.
         self:close()
+        self:emit('error', err, name)
       end
     end)
   end

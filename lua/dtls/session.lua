@@ -1,6 +1,10 @@
 --- One association with one peer, as users hold it.
 
 local Emitter = require('dtls/emitter')
+local address = require('dtls/address')
+local drain = require('dtls/drain')
+local guard = require('dtls/guard')
+local loop = require('dtls/loop')
 local options = require('dtls/options')
 
 --- A session. Events:
@@ -8,6 +12,8 @@ local options = require('dtls/options')
 --- - `'secureConnection'` `()` a client's handshake is complete. (A server's sessions come with the
 ---   server's `'connection'`.)
 --- - `'message'` `(data: string)` one datagram of the peer's.
+--- - `'warning'` `(err: string, name: string)` a client's socket reported something that it survives,
+---   such as ECONNREFUSED while nobody listens where it connects to.
 --- - `'error'` `(err: string, name: string)` why it ends; at most once, and `'close'` follows.
 --- - `'close'` `(reason: string)` exactly once, and nothing after it. The reason is `closed`,
 ---   `timeout`, `error` or `destroyed`.
@@ -42,31 +48,42 @@ function Session:send(data, callback)
   if type(data) ~= 'string' then
     options.raise('session:send: data must be a string, got %s', type(data))
   end
-  local sent, err, name
-  if self._core and self._endpoint then
-    sent, err, name = self._endpoint:_sendMessage(self, data)
-  else
-    err, name = 'ENOTCONN: the session is ' .. self._state, 'ENOTCONN'
-  end
-  if callback then require('dtls/loop').defer(callback, err, name) end
+  options.checkCallback('session:send', callback)
+  local sent, err, name = self:_send(data)
+  if callback then loop.defer(callback, err, name) end
   if not sent then return nil, err, name end
   return true
+end
+
+--- @private
+function Session:_send(data)
+  if not self._core then
+    return nil, ('ENOTCONN: the session is %s'):format(self._state), 'ENOTCONN'
+  end
+  local datagram, err, name = self._core:send(data)
+  if datagram then return drain.send(self._endpoint, datagram, self._target, self._port) end
+  -- A failure that has ended the session says so on the way out.
+  drain.run(self._endpoint, self)
+  return nil, err, name
 end
 
 --- Ends the session in good order: the peer is sent a close_notify and given a second to answer.
 --- Before the handshake is complete it just ends. The second call changes nothing.
 ---
---- @param callback? fun(reason: string) called when it is closed, at once if it is already
+--- @param callback? fun(reason: string) called when it is closed
 function Session:close(callback)
+  options.checkCallback('session:close', callback)
   if callback then
     if self._state == 'closed' then
-      require('dtls/loop').defer(callback, self._reason)
+      loop.defer(callback, self._reason)
     else
       self:once('close', callback)
     end
   end
   if self._core then
-    self._endpoint:_close(self)
+    self._core:close(loop.now())
+    if self._state == 'open' then self._state = 'closing' end
+    drain.run(self._endpoint, self)
   elseif self._dial then
     self._dial:cancel('closed')
   end
@@ -75,7 +92,8 @@ end
 --- Ends the session at once, without a word to the peer.
 function Session:destroy()
   if self._core then
-    self._endpoint:_destroy(self)
+    self._core:destroy()
+    drain.run(self._endpoint, self)
   elseif self._dial then
     self._dial:cancel('destroyed')
   end
@@ -92,8 +110,8 @@ end
 --- @return { ip: string, port: integer, family: string }|nil, string?, string?
 function Session:remoteAddress()
   if not self._ip then return nil, 'ENOTCONN: the peer has no address yet', 'ENOTCONN' end
-  local ip = self._ip:match('^::[fF][fF][fF][fF]:(%d+%.%d+%.%d+%.%d+)$') or self._ip
-  return { ip = ip, port = self._port, family = ip:find(':', 1, true) and 'inet6' or 'inet' }
+  local ip = address.unmapped(self._ip)
+  return { ip = ip, port = self._port, family = address.family(ip) }
 end
 
 --- The longest message, in bytes, whose datagram is no larger than the option `mtu`
@@ -150,6 +168,7 @@ function Session:_establish()
   self._shown = self._core:established()
   self.authorized = self._shown.authorized
   self.authorizationError = self._shown.authorization_error
+  if self._dial then self._dial:arrive() end
 end
 
 --- @private Tells the end, once.
@@ -158,8 +177,10 @@ function Session:_finish(reason, err, name)
   self._state, self._reason = 'closed', reason
   self._core = nil
   if self._dial then self._dial:release() end
-  if err then self:emit('error', err, name) end
-  self:emit('close', reason)
+  local failure
+  if err then failure = guard.call(nil, self.emit, self, 'error', err, name) end
+  failure = guard.call(failure, self.emit, self, 'close', reason)
+  guard.raise(failure)
 end
 
 return Session

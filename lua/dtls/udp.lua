@@ -9,20 +9,21 @@ local QUEUE_BYTES = 256 * 1024
 
 --- One bound UDP socket.
 --- @class dtls.Udp
---- @field private handle userdata
+--- @field private handle userdata? nil once it is closed
+--- @field private connected boolean?
 local Udp = {}
 Udp.__index = Udp
 
 --- Binds a socket and starts to receive.
 ---
---- @param host string an IP address
+--- @param ip string an IP address
 --- @param port integer 0 for any
 --- @param onDatagram fun(data: string, ip: string, port: integer)
 --- @param onWarning fun(err: string, name: string) what the socket reports, none of which ends it
 --- @return dtls.Udp|nil, string?, string?
-function Udp.bind(host, port, onDatagram, onWarning)
+function Udp.bind(ip, port, onDatagram, onWarning)
   local handle = uv.new_udp()
-  local bound, err, name = handle:bind(host, port)
+  local bound, err, name = handle:bind(ip, port)
   if bound then
     bound, err, name = handle:recv_start(function (failure, data, from, flags)
       if failure then
@@ -42,18 +43,35 @@ function Udp.bind(host, port, onDatagram, onWarning)
   return setmetatable({ handle = handle }, Udp)
 end
 
+--- Lets the socket hear nobody but one peer, and learn when nothing listens there.
+--- @return true|nil, string?, string?
+function Udp:connect(ip, port)
+  local connected, err, name = self.handle:connect(ip, port)
+  if not connected then return nil, err, name end
+  self.connected = true
+  return true
+end
+
 --- Sends one datagram: now, or as soon as the socket can take it.
 --- @return true|nil, string?, string?
 function Udp:send(datagram, ip, port)
   local handle = self.handle
   if not handle then return nil, 'ENOTCONN: the socket is closed', 'ENOTCONN' end
+  -- A connected socket must not be told.
+  if self.connected then ip, port = nil, nil end
   local sent, err, name = handle:try_send(datagram, ip, port)
+  -- That is about an earlier datagram. This one has not been tried.
+  if name == 'ECONNREFUSED' then sent, err, name = handle:try_send(datagram, ip, port) end
   if sent then return true end
   if name ~= 'EAGAIN' then return nil, err, name end
-  if handle:get_send_queue_size() > QUEUE_BYTES then
+  if handle:get_send_queue_size() + #datagram > QUEUE_BYTES then
     return nil, 'ENOBUFS: too many datagrams wait to be sent', 'ENOBUFS'
   end
-  return handle:send(datagram, ip, port, function () end)
+  sent, err, name = handle:send(datagram, ip, port, function ()
+    if self.onSent and handle:get_send_queue_count() == 0 then self.onSent() end
+  end)
+  if not sent then return nil, err, name end
+  return true
 end
 
 --- @return { ip: string, port: integer, family: string }|nil, string?, string?
@@ -62,11 +80,13 @@ function Udp:address()
   return self.handle:getsockname()
 end
 
---- Closes the socket, once. `callback` is called when it is closed.
+--- Closes the socket, once, when what waits has been sent. `callback` is called when it is closed.
 function Udp:close(callback)
   local handle = self.handle
   self.handle = nil
-  if handle then handle:close(callback) end
+  if handle:get_send_queue_count() == 0 then return handle:close(callback) end
+  handle:recv_stop()
+  self.onSent = function () handle:close(callback) end
 end
 
 return Udp

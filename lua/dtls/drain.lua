@@ -1,0 +1,107 @@
+--- The second law: mutate, then drain. What a session wants done is done to the last of it, and
+--- user code runs nowhere else.
+
+local guard = require('dtls/guard')
+local log = require('dtls/log')
+
+local drain = {}
+
+--- Sends a datagram. One that the socket refuses is a lost one, and counted.
+--- @return true|nil, string?, string?
+function drain.send(endpoint, datagram, ip, port)
+  if not endpoint._udp then return nil, 'ENOTCONN: the socket is closed', 'ENOTCONN' end
+  local stats = endpoint._stats
+  local sent, err, name = endpoint._udp:send(datagram, ip, port)
+  if sent then
+    stats.datagramsOut = stats.datagramsOut + 1
+    return true
+  end
+  stats.sendErrors = stats.sendErrors + 1
+  return nil, err, name
+end
+
+-- Sends what is of the protocol's own making: only a warning tells of its loss.
+local function transmit(endpoint, session, datagram)
+  local sent, err, name = drain.send(endpoint, datagram, session._target, session._port)
+  if sent then return end
+  local lower = name == 'EMSGSIZE' and session._core:lower_mtu()
+  if lower then err = ('%s: the handshake goes on with an mtu of %d'):format(err, lower) end
+  endpoint:_warn(err, name)
+end
+
+-- A handshake is complete.
+local function welcome(endpoint, session)
+  endpoint._stats.connected = endpoint._stats.connected + 1
+  session:_establish()
+  if log.info then
+    log.info('connected %s port %d: %s %s', session._ip, session._port, session:getProtocol(),
+      session:getCipher().name)
+  end
+  if session._isServer then
+    endpoint:emit('connection', session)
+  else
+    session:emit('secureConnection')
+  end
+end
+
+--- Ends a session: its place is free before anybody hears of it.
+function drain.retire(endpoint, session, reason, err, name)
+  if not session._core then return end
+  if log.info then
+    log.info('closed %s port %d: %s%s', session._ip, session._port, reason, err and ' (' .. err .. ')' or '')
+  end
+  endpoint:_forget(session)
+  local met = session._shown
+  if err and not met then endpoint._stats.failed = endpoint._stats.failed + 1 end
+  if session._isServer and not met then
+    -- Nobody has met this session: it ends without a word, but for its failure.
+    session._state = 'closed'
+    if err then endpoint:emit('clientError', err, name, session:remoteAddress()) end
+  else
+    session:_finish(reason, err, name)
+  end
+end
+
+-- Acts on outputs until the last, and returns when the session is due again.
+local function act(endpoint, session)
+  while session._core do
+    local kind, a, b, c = session._core:poll()
+    if kind == 'message' then
+      session:emit('message', a)
+    elseif kind == 'timeout' then
+      return a
+    elseif kind == 'transmit' then
+      transmit(endpoint, session, a)
+    elseif kind == 'connected' then
+      welcome(endpoint, session)
+    else
+      drain.retire(endpoint, session, a, b, c)
+    end
+  end
+end
+
+--- Does what a session wants done. A call from inside returns at once, and the one outside does the
+--- rest. A user's own error comes out at the end, when everything is in order.
+function drain.run(endpoint, session)
+  if session._draining then return end
+  session._draining = true
+  local failure, finished, due
+  repeat
+    failure, finished, due = guard.call(failure, act, endpoint, session)
+  until finished
+  session._draining = false
+  if session._core then endpoint._deadlines:set(session, due) end
+  endpoint:_arm()
+  guard.raise(failure)
+end
+
+--- Sends what a session still has to send, and nothing else: nobody will hear more of it.
+function drain.flush(endpoint, session)
+  local kind, datagram
+  repeat
+    kind, datagram = session._core:poll()
+    if kind == 'transmit' then drain.send(endpoint, datagram, session._target, session._port) end
+  until kind == 'timeout'
+end
+
+return drain
