@@ -219,6 +219,7 @@ impl Reassembly {
         let draft = self.drafts.swap_remove(index);
         self.next = self.next.wrapping_add(1);
         self.last = Some(draft.kind);
+        self.cookie_refused = false;
         let next = self.next;
         self.drafts.retain(|other| ahead(other.sequence, next) < WINDOW);
         let body: Vec<u8> = draft.pieces.into_iter().flat_map(|piece| piece.bytes).collect();
@@ -228,9 +229,10 @@ impl Reassembly {
         Some(Message { kind: draft.kind, sequence: draft.sequence, body })
     }
 
-    /// Whether the server answered the returned cookie with another one. Says so once.
-    pub fn cookie_was_refused(&mut self) -> bool {
-        std::mem::take(&mut self.cookie_refused)
+    /// Whether the server, it seems, answered the returned cookie with another one, and has not gone
+    /// on since.
+    pub fn cookie_was_refused(&self) -> bool {
+        self.cookie_refused
     }
 
     /// Forgets what is unfinished: the handshake is over.

@@ -7,8 +7,8 @@
 //! and rebuilds epoch 0 altogether: handshake messages whole, in order, and numbered anew (a
 //! forged record with a large number would move OpenSSL's replay window past the genuine ones).
 //!
-//! A plaintext alert proves nothing. It is remembered, and makes the session give up sooner
-//! unless the handshake goes on.
+//! A plaintext alert proves nothing, nor does a second HelloVerifyRequest. They are remembered, and
+//! make the session give up or start afresh sooner unless the handshake goes on.
 //!
 //! (RFC 9147 seals the handshake from ServerHello on: with DTLS 1.3, epoch 2 carries handshake
 //! records and 3 the application's. Only [`Phase`] and `admit_untrusted` know epochs.)
@@ -40,8 +40,6 @@ pub enum Admission {
     Now,
     /// It was taken in; [`Screen::take`] may have something now.
     Kept,
-    /// It is a HelloVerifyRequest that refuses the cookie which answered another.
-    CookieRefused,
     /// It goes no further.
     Discard(Discard),
 }
@@ -180,6 +178,11 @@ impl Screen {
         self.alert
     }
 
+    /// Whether the server seems to have refused our cookie, and the handshake has not gone on since.
+    pub fn cookie_refused(&self) -> bool {
+        self.reassembly.cookie_was_refused()
+    }
+
     /// Gives back what only a handshake needs.
     pub fn finish(&mut self) {
         self.reassembly.clear();
@@ -191,7 +194,6 @@ impl Screen {
         match (record.kind, record.body) {
             (HANDSHAKE, body) => match self.reassembly.add_untrusted(body) {
                 Ok(()) => Admission::Kept,
-                Err(Discard::Duplicate) if self.reassembly.cookie_was_refused() => Admission::CookieRefused,
                 Err(cause) => Admission::Discard(cause),
             },
             (CHANGE_CIPHER_SPEC, [1]) => {

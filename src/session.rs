@@ -179,11 +179,6 @@ impl Session {
                 self.feed_what_is_due();
                 None
             }
-            Admission::CookieRefused if self.may_restart() => {
-                self.restart();
-                None
-            }
-            Admission::CookieRefused => Some(Discard::Duplicate),
             Admission::Discard(cause) => {
                 self.doubt();
                 Some(cause)
@@ -198,7 +193,7 @@ impl Session {
         if due(self.ends_at) {
             self.end_by_clock();
         } else if due(self.doubted_until) {
-            self.finish(Reason::Error, self.screen.alert().map(Error::alert));
+            self.end_by_doubt();
         } else if due(self.retransmit_at) {
             self.retransmit();
         }
@@ -222,6 +217,16 @@ impl Session {
                 self.finish(Reason::Timeout, None);
             }
             Stage::Closing | Stage::Closed => self.finish(Reason::Closed, None),
+        }
+    }
+
+    /// Believes what a stranger may have said: nothing has come since that speaks against it.
+    fn end_by_doubt(&mut self) {
+        self.doubted_until = None;
+        match self.screen.alert() {
+            _ if self.must_restart() => self.restart(),
+            Some(description) => self.finish(Reason::Error, Some(Error::alert(description))),
+            None => {}
         }
     }
 
@@ -379,6 +384,9 @@ impl Session {
     /// Starts afresh, with a new hello: the server refuses the cookie that was returned to it,
     /// because it is stale or because it was not the server who sent it. OpenSSL would wait for
     /// ever, since a second HelloVerifyRequest has a message_seq that it has left behind.
+    ///
+    /// Never at once: that HelloVerifyRequest may be forged while the server goes on with the
+    /// old hello, and of several that are on their way the new hello would take one for its own.
     fn restart(&mut self) {
         let Role::Client { name, restarts } = &mut self.role else { return };
         *restarts += 1;
@@ -386,6 +394,7 @@ impl Session {
         let fresh = self.context.client_ssl(name).map_err(|stack| cannot_start(&stack));
         match fresh.and_then(|ssl| stream(ssl, 0)) {
             Ok(tls) => {
+                ffi::set_mtu(tls.ssl(), self.mtu);
                 self.tls = Some(tls);
                 self.screen = Screen::new(Expect::Server, 0);
                 self.drive();
@@ -394,8 +403,9 @@ impl Session {
         }
     }
 
-    fn may_restart(&self) -> bool {
-        matches!(self.role, Role::Client { restarts, .. } if restarts < MOST_RESTARTS)
+    fn must_restart(&self) -> bool {
+        let may = matches!(self.role, Role::Client { restarts, .. } if restarts < MOST_RESTARTS);
+        may && self.screen.cookie_refused()
     }
 
     /// Hands one record to OpenSSL and takes what comes of it. Says whether anything did: a sealed
@@ -512,16 +522,24 @@ impl Session {
         self.tls = None;
         self.screen.finish();
         self.ends_at = None;
+        self.retransmit_at = None;
         self.doubted_until = None;
         self.outputs.push_back(Output::Closed(reason, error));
     }
 
-    /// Gives a peer that may have left with a plaintext alert two retransmission timeouts to show
-    /// that it has not: whoever can reach us can send that alert.
+    /// Gives the peer time to show that a plaintext alert or a refused cookie was not its own word,
+    /// since whoever can reach us can send either: after an alert long enough for a retransmission
+    /// and its answer, at least.
     fn doubt(&mut self) {
-        if self.screen.alert().is_some() && self.doubted_until.is_none() {
-            let patience = 2 * u64::from(self.context.config().retransmit_timeout_ms);
-            self.doubted_until = Some(self.now.saturating_add(patience));
+        if self.doubted_until.is_some() {
+            return;
+        }
+        let timeout = u64::from(self.context.config().retransmit_timeout_ms);
+        if self.must_restart() {
+            self.doubted_until = Some(self.now.saturating_add(timeout));
+        } else if self.screen.alert().is_some() {
+            let retransmission = self.retransmit_at.unwrap_or(0).max(self.now.saturating_add(timeout));
+            self.doubted_until = Some(retransmission.saturating_add(timeout));
         }
     }
 
