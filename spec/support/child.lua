@@ -1,0 +1,36 @@
+--- One end of a session in a process of its own, for specs that kill it or trouble it:
+---
+---   child.lua server        prints its port, and echoes
+---   child.lua client PORT   says hello, and prints what becomes of it
+
+local dtls = require('dtls')
+
+io.stdout:setvbuf('line')
+
+local function serve()
+  local identity = dtls.generateCertificate()
+  local server = dtls.createServer(
+    { cert = identity.cert, key = identity.key, retransmitTimeout = 100 },
+    function (session)
+      session:on('message', function (data) session:send(data) end)
+    end)
+  assert(server:listen(0, '127.0.0.1'))
+  print('port ' .. server:address().port)
+end
+
+local function connect(port)
+  local session = dtls.connect(
+    {
+      port = port, rejectUnauthorized = false, retransmitTimeout = 100,
+      handshakeTimeout = tonumber(os.getenv('HANDSHAKE_TIMEOUT')),
+    },
+    function (session)
+      print('connected')
+      session:send('hello')
+    end)
+  session:on('error', function (_, name) print('error ' .. name) end)
+  session:on('close', function (reason) print('close ' .. reason) end)
+end
+
+if arg[1] == 'server' then serve() else connect(tonumber(arg[2])) end
+dtls.uv.run()
