@@ -4,7 +4,7 @@ local program = require('spec.support.program')
 local uv = helper.uv
 
 -- The deadline of a handshake, and of silence afterwards.
-local DEADLINE = 300 * helper.slowness
+local DEADLINE = 200 + 100 * helper.slowness
 -- How late its event may be.
 local SLACK = 200 * helper.slowness
 

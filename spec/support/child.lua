@@ -2,15 +2,22 @@
 ---
 ---   child.lua server        prints its port, and echoes
 ---   child.lua client PORT   says hello, and prints what becomes of it
+---
+--- COOKIE_SECRET and HANDSHAKE_TIMEOUT in the environment are their options.
 
 local dtls = require('dtls')
+
+local handshakeTimeout = tonumber(os.getenv('HANDSHAKE_TIMEOUT'))
 
 io.stdout:setvbuf('line')
 
 local function serve()
   local identity = dtls.generateCertificate()
   local server = dtls.createServer(
-    { cert = identity.cert, key = identity.key, retransmitTimeout = 100 },
+    {
+      cert = identity.cert, key = identity.key, retransmitTimeout = 100,
+      cookieSecret = os.getenv('COOKIE_SECRET'), handshakeTimeout = handshakeTimeout,
+    },
     function (session)
       session:on('message', function (data) session:send(data) end)
     end)
@@ -22,7 +29,7 @@ local function connect(port)
   local session = dtls.connect(
     {
       port = port, rejectUnauthorized = false, retransmitTimeout = 100,
-      handshakeTimeout = tonumber(os.getenv('HANDSHAKE_TIMEOUT')),
+      handshakeTimeout = handshakeTimeout,
     },
     function (session)
       print('connected')
