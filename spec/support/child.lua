@@ -1,15 +1,18 @@
 --- One end of a session in a process of its own, for specs that kill it or trouble it:
 ---
 ---   child.lua server        prints its port, and echoes
----   child.lua client PORT   says hello, and prints what becomes of it
+---   child.lua client PORT   says hello
 ---
---- COOKIE_SECRET and HANDSHAKE_TIMEOUT in the environment are their options.
+--- COOKIE_SECRET and HANDSHAKE_TIMEOUT in the environment are their options. Both print how their
+--- handshakes end, and the time of day at that.
 
 local dtls = require('dtls')
 
 local handshakeTimeout = tonumber(os.getenv('HANDSHAKE_TIMEOUT'))
 
 io.stdout:setvbuf('line')
+
+local function tell(what) print(('%s at %d'):format(what, os.time())) end
 
 local function serve()
   local identity = dtls.generateCertificate()
@@ -19,8 +22,10 @@ local function serve()
       cookieSecret = os.getenv('COOKIE_SECRET'), handshakeTimeout = handshakeTimeout,
     },
     function (session)
+      tell('connected')
       session:on('message', function (data) session:send(data) end)
     end)
+  server:on('clientError', function (_, name) tell('error ' .. name) end)
   assert(server:listen(0, '127.0.0.1'))
   print('port ' .. server:address().port)
 end
@@ -32,11 +37,10 @@ local function connect(port)
       handshakeTimeout = handshakeTimeout,
     },
     function (session)
-      print('connected')
+      tell('connected')
       session:send('hello')
     end)
-  session:on('error', function (_, name) print('error ' .. name) end)
-  session:on('close', function (reason) print('close ' .. reason) end)
+  session:on('error', function (_, name) tell('error ' .. name) end)
 end
 
 if arg[1] == 'server' then serve() else connect(tonumber(arg[2])) end
