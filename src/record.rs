@@ -1,8 +1,9 @@
 //! The DTLS record layer as a stranger may send it: headers read, nothing believed
 //! (RFC 6347 section 4.1).
 //!
-//! The layout is that of DTLS 1.2. A DTLS 1.3 record (RFC 9147 section 4) has a unified header whose first three
-//! bits are `001`, which no content type below uses: it fails [`Record`]'s type check here.
+//! The layout is that of DTLS 1.2. A DTLS 1.3 record (RFC 9147 section 4) has a unified header,
+//! whose second byte is part of a sequence number: it fails [`Record`]'s version check, or else its
+//! first three bits, `001`, are those of no content type below.
 
 /// Bytes before a record's body: type, version, epoch, sequence number, length.
 pub const HEADER: usize = 13;
@@ -30,7 +31,7 @@ pub const DTLS_1_2: [u8; 2] = [0xfe, 0xfd];
 /// One record, still inside its datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record<'a> {
-    /// Content type: one of the four constants of this module.
+    /// Content type: one of the four constants of this module, if the record is believable.
     pub kind: u8,
     /// 0 before ChangeCipherSpec, 1 after.
     pub epoch: u16,
@@ -43,29 +44,29 @@ pub struct Record<'a> {
 }
 
 impl<'a> Record<'a> {
-    /// Takes the first record off `datagram`, or nothing where there is no believable one.
-    ///
-    /// A length that leads out of the datagram makes everything behind it unreadable, so the
-    /// caller drops the rest.
+    /// Takes the first record off `datagram`, or nothing where no header and body can be told apart:
+    /// then everything behind is unreadable too, and the caller drops the rest. A record of no use
+    /// does not take those behind it along (RFC 6347 section 4.1.2.7).
     pub fn split_first_untrusted(datagram: &'a [u8]) -> Option<(Record<'a>, &'a [u8])> {
         let header = datagram.get(..HEADER)?;
         let length = usize::from(u16::from_be_bytes([header[11], header[12]]));
-        let kind = header[0];
-        if !(CHANGE_CIPHER_SPEC..=APPLICATION_DATA).contains(&kind) || header[1] != 0xfe {
-            return None;
-        }
-        if length == 0 || length > MAX_BODY || datagram.len() < HEADER + length {
+        if header[1] != 0xfe || length > MAX_BODY || datagram.len() < HEADER + length {
             return None;
         }
         let (whole, rest) = datagram.split_at(HEADER + length);
         let record = Record {
-            kind,
+            kind: header[0],
             epoch: u16::from_be_bytes([header[3], header[4]]),
             sequence: read_u48(&header[5..11]),
             body: &whole[HEADER..],
             whole,
         };
         Some((record, rest))
+    }
+
+    /// Whether it has a type that DTLS 1.2 knows, and a body.
+    pub fn is_believable(&self) -> bool {
+        (CHANGE_CIPHER_SPEC..=APPLICATION_DATA).contains(&self.kind) && !self.body.is_empty()
     }
 }
 
@@ -120,13 +121,23 @@ mod tests {
         for cut in 0..good.len() {
             assert_eq!(Record::split_first_untrusted(&good[..cut]), None, "cut at {cut}");
         }
-        for (at, value, why) in [(0, 19, "type"), (0, 24, "type"), (1, 3, "version"), (12, 0, "empty")] {
+        for (at, value, why) in [(1, 3, "version"), (12, 2, "leads out")] {
             let mut bad = good.clone();
             bad[at] = value;
             assert_eq!(Record::split_first_untrusted(&bad), None, "{why}");
         }
         let huge = [&[23, 0xfe, 0xfd, 0, 1, 0, 0, 0, 0, 0, 0, 0xff, 0xff][..], &[0; 65_535]].concat();
         assert_eq!(Record::split_first_untrusted(&huge), None, "longer than a record may be");
+    }
+
+    #[test]
+    fn a_record_of_no_use_leaves_the_next_one_readable() {
+        for kind in [0, 19, 24, 25, 255] {
+            let bad = [plaintext(kind, DTLS_1_2, 0, b"x"), plaintext(ALERT, DTLS_1_2, 0, b"")].concat();
+            let (first, rest) = Record::split_first_untrusted(&bad).unwrap();
+            let (second, rest) = Record::split_first_untrusted(rest).unwrap();
+            assert_eq!((first.is_believable(), second.is_believable(), rest.len()), (false, false, 0));
+        }
     }
 
     #[test]

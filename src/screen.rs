@@ -79,7 +79,7 @@ impl SealedShape {
 
     /// Whether a body of this length can be genuine.
     pub fn fits(self, length: usize) -> bool {
-        length >= self.least && length.is_multiple_of(self.block)
+        length >= self.least && length % self.block == 0
     }
 }
 
@@ -130,7 +130,10 @@ impl Screen {
 
     /// Judges a record.
     pub fn admit_untrusted(&mut self, record: &Record, phase: Phase) -> Admission {
-        let fits = self.shape.is_none_or(|shape| shape.fits(record.body.len()));
+        if !record.is_believable() {
+            return Admission::Discard(Discard::Malformed);
+        }
+        let fits = self.shape.map_or(true, |shape| shape.fits(record.body.len()));
         match (record.epoch, phase) {
             (0, Phase::Open) => Admission::Discard(Discard::Plaintext),
             (0, _) => self.admit_plaintext_untrusted(record),

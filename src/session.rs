@@ -528,17 +528,18 @@ impl Session {
     }
 
     /// Gives the peer time to show that a plaintext alert or a refused cookie was not its own word,
-    /// since whoever can reach us can send either: after an alert long enough for a retransmission
-    /// and its answer, at least.
+    /// since whoever can reach us can send either: after an alert until a retransmission can have
+    /// been answered; after a refusal until we would retransmit a hello that is refused anyway.
     fn doubt(&mut self) {
         if self.doubted_until.is_some() {
             return;
         }
         let timeout = u64::from(self.context.config().retransmit_timeout_ms);
+        let within_a_timeout = self.now.saturating_add(timeout);
         if self.must_restart() {
-            self.doubted_until = Some(self.now.saturating_add(timeout));
+            self.doubted_until = self.retransmit_at.or(Some(within_a_timeout));
         } else if self.screen.alert().is_some() {
-            let retransmission = self.retransmit_at.unwrap_or(0).max(self.now.saturating_add(timeout));
+            let retransmission = self.retransmit_at.unwrap_or(0).max(within_a_timeout);
             self.doubted_until = Some(retransmission.saturating_add(timeout));
         }
     }

@@ -102,7 +102,7 @@ fn a_random_secret_is_replaced_hourly_and_its_predecessor_accepted() {
 #[test]
 fn hosts_that_share_a_secret_accept_each_others_cookies_and_the_previous_secret_too() {
     let (old, new) = (vec![1; 16], vec![2; 16]);
-    let mut before = Gate::with_secrets(&[old.clone()]).unwrap();
+    let mut before = Gate::with_secrets(std::slice::from_ref(&old)).unwrap();
     let mut after = Gate::with_secrets(&[new, old]).unwrap();
     let cookie = cookie_for(&mut before, NOW);
     assert_eq!(after.examine_untrusted(&hello(1, 1, &cookie), HERE, 1000, NOW), Verdict::Admit);

@@ -155,10 +155,12 @@ impl End {
     }
 
     pub fn messages(&self) -> Vec<&[u8]> {
-        let message = |output| match output {
-            &Output::Message(ref bytes) => Some(&bytes[..]),
-            _ => None,
-        };
+        fn message(output: &Output) -> Option<&[u8]> {
+            match output {
+                Output::Message(bytes) => Some(bytes),
+                _ => None,
+            }
+        }
         self.said.iter().filter_map(message).collect()
     }
 
