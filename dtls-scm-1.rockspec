@@ -39,6 +39,7 @@ build = {
       ['dtls.emitter'] = 'lua/dtls/emitter.lua',
       ['dtls.endpoint'] = 'lua/dtls/endpoint.lua',
       ['dtls.guard'] = 'lua/dtls/guard.lua',
+      ['dtls.interpreted'] = 'lua/dtls/interpreted.lua',
       ['dtls.log'] = 'lua/dtls/log.lua',
       ['dtls.loop'] = 'lua/dtls/loop.lua',
       ['dtls.options'] = 'lua/dtls/options.lua',

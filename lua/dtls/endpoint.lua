@@ -7,6 +7,7 @@ local Session = require('dtls/session')
 local Udp = require('dtls/udp')
 local drain = require('dtls/drain')
 local guard = require('dtls/guard')
+local interpreted = require('dtls/interpreted')
 local log = require('dtls/log')
 local loop = require('dtls/loop')
 local options = require('dtls/options')
@@ -67,6 +68,7 @@ function Endpoint:stats()
   for cause, count in pairs(self._drops) do copy.drops[cause] = count end
   return copy
 end
+interpreted(Endpoint.stats)
 
 --- Closes every session with a close_notify, and then the socket.
 --- @param callback? fun() called when all is closed
@@ -91,11 +93,18 @@ function Endpoint:close(callback)
   for _, session in ipairs(sessions) do
     failure = guard.call(failure, drain.retire, self, session, 'closed')
   end
+  failure = self:_cancelDials(failure)
+  guard.raise(failure)
+end
+
+--- @private Ends every search for a peer that has not become a session.
+function Endpoint:_cancelDials(failure)
   for dial in pairs(self._dials) do
     failure = guard.call(failure, dial.cancel, dial, 'closed')
   end
-  guard.raise(failure)
+  return failure
 end
+interpreted(Endpoint._cancelDials)
 
 --- @private Gives the socket and the timer back.
 function Endpoint:_release(callback)

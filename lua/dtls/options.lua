@@ -1,6 +1,7 @@
 --- Checks camelCase options, raises at the caller's line, returns the core's snake_case table.
 
 local address = require('dtls/address')
+local interpreted = require('dtls/interpreted')
 
 local options = {}
 
@@ -18,6 +19,7 @@ local function isListOfStrings(value)
   -- No holes, and no other keys.
   return count == #value
 end
+interpreted(isListOfStrings)
 
 -- What an option can be: a test, and the words that follow "must be".
 local MOST_MS = 2 ^ 31 - 1
@@ -131,6 +133,7 @@ function options.check(caller, kindsOf, given)
     end
   end
 end
+interpreted(options.check)
 
 --- Checks an optional callback.
 function options.checkCallback(caller, callback)
@@ -149,6 +152,7 @@ function options.forCore(given)
   end
   return out
 end
+interpreted(options.forCore)
 
 --- Raises what the core refused: `option` in its own spelling, and a sentence.
 function options.refuse(caller, option, sentence)

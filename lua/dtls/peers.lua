@@ -1,13 +1,16 @@
 --- The table of one socket's sessions, by the peer's address and then its port.
 
+local interpreted = require('dtls/interpreted')
+
 --- @class dtls.Peers
 --- @field count integer how many sessions there are
 --- @field private hosts table<string, table<integer, dtls.Session>>
+--- @field private perHost table<string, integer> how many of them are an address's
 local Peers = {}
 Peers.__index = Peers
 
 function Peers.new()
-  return setmetatable({ count = 0, hosts = {} }, Peers)
+  return setmetatable({ count = 0, hosts = {}, perHost = {} }, Peers)
 end
 
 --- The session with a peer, whose address is written as luv reports it.
@@ -22,17 +25,21 @@ function Peers:add(session, ip, port)
   local ports = self.hosts[ip]
   if not ports then
     ports = {}
-    self.hosts[ip] = ports
+    self.hosts[ip], self.perHost[ip] = ports, 0
   end
   ports[port] = session
+  self.perHost[ip] = self.perHost[ip] + 1
   self.count = self.count + 1
 end
 
 --- Takes out the session with a peer.
 function Peers:remove(ip, port)
-  local ports = self.hosts[ip]
-  ports[port] = nil
-  if next(ports) == nil then self.hosts[ip] = nil end
+  local left = self.perHost[ip] - 1
+  if left > 0 then
+    self.hosts[ip][port], self.perHost[ip] = nil, left
+  else
+    self.hosts[ip], self.perHost[ip] = nil, nil
+  end
   self.count = self.count - 1
 end
 
@@ -45,5 +52,6 @@ function Peers:list()
   end
   return all
 end
+interpreted(Peers.list)
 
 return Peers
