@@ -304,15 +304,20 @@ impl Session {
         }
     }
 
-    /// Makes handshake datagrams smaller, because the network refused one: the retransmission will
-    /// fit. Returns the new size, or `None` where there is no smaller one.
-    pub fn lower_mtu(&mut self) -> Option<u32> {
-        let tls = self.tls.as_ref().filter(|_| self.stage == Stage::Handshaking)?;
+    /// Makes handshake datagrams smaller, because the network refused one of `refused` bytes: the
+    /// retransmission will fit. Returns the new size, or `None` where there is no smaller one.
+    ///
+    /// A flight may be refused datagram by datagram; that lowers the size once.
+    pub fn lower_mtu(&mut self, refused: usize) -> Option<u32> {
         // IPv6's least MTU less its headers, IPv4's least reassembly size less its, OpenSSL's least.
-        let step = [1232, 548, Mtu::LEAST].into_iter().find(|&step| step < self.mtu)?;
-        self.mtu = step;
-        ffi::set_mtu(tls.ssl(), step);
-        Some(step)
+        const STEPS: [u32; 3] = [1232, 548, Mtu::LEAST];
+        let tls = self.tls.as_ref().filter(|_| self.stage == Stage::Handshaking)?;
+        if refused > self.mtu as usize {
+            return Some(self.mtu);
+        }
+        self.mtu = STEPS.into_iter().find(|&step| (step as usize) < refused)?;
+        ffi::set_mtu(tls.ssl(), self.mtu);
+        Some(self.mtu)
     }
 
     /// Takes the next output; [`Output::Timeout`] when there is nothing more to do.
@@ -489,6 +494,9 @@ impl Session {
                 self.say_goodbye();
                 self.finish(Reason::Closed, None);
             }
+            // The user has closed it, and the peer says no goodbye: OpenSSL fails at a repeated
+            // Finished, for one, since it repeats nothing behind a close_notify.
+            _ if self.stage == Stage::Closing => self.finish(Reason::Closed, None),
             _ => {
                 self.collect();
                 self.finish(Reason::Error, Some(Error::established(end.ssl_error())));
