@@ -104,9 +104,10 @@ function Session:expire(now) end
 --- @return string? name with `closed`
 function Session:poll() end
 
---- Makes handshake datagrams smaller; nil where there is no smaller size.
+--- Makes handshake datagrams smaller than one that was refused; nil where there is no smaller size.
+--- @param refused integer its length in bytes
 --- @return integer? mtu
-function Session:lower_mtu() end
+function Session:lower_mtu(refused) end
 
 --- @return 'handshaking'|'open'|'closing'|'closed'
 function Session:state() end

@@ -24,7 +24,7 @@ end
 local function transmit(endpoint, session, datagram)
   local sent, err, name = drain.send(endpoint, datagram, session._target, session._port)
   if sent then return end
-  local lower = name == 'EMSGSIZE' and session._core:lower_mtu()
+  local lower = name == 'EMSGSIZE' and session._core:lower_mtu(#datagram)
   if lower then err = ('%s: the handshake goes on with an mtu of %d'):format(err, lower) end
   endpoint:_warn(err, name)
 end

@@ -11,6 +11,7 @@ pub mod certificates;
 pub mod clock;
 pub mod dice;
 pub mod forge;
+pub mod raw;
 
 use dtls_core::config::Mtu;
 use dtls_core::context::PeerName;
@@ -409,7 +410,7 @@ impl Pair {
         session.close(now);
         session.expire(now + 1_000_000);
         session.destroy();
-        assert_eq!(session.lower_mtu(), None);
+        assert_eq!(session.lower_mtu(1200), None);
         assert_eq!(session.poll(), Output::Timeout(None), "it came back from its end");
     }
 

@@ -1,0 +1,112 @@
+-- What the socket refuses. What needs a network of its own runs in a namespace.
+
+local Udp = require('dtls/udp')
+local helper = require('spec.helper')
+local pki = require('spec.support.pki')
+local program = require('spec.support.program')
+
+-- Runs a script in a network namespace that has a loopback and nothing else, with a server, a
+-- connected session and `shell` at hand. Returns what it printed.
+local function inNamespace(script)
+  local before = [[
+    local dtls = require('dtls')
+    local uv = dtls.uv
+    local function shell(command) assert(os.execute(command) == 0, command) end
+    local identity = dtls.generateCertificate()
+    local server = dtls.createServer({ cert = identity.cert, key = identity.key }, function (session)
+      session:on('message', function (data) session:send(data) end)
+    end)
+    assert(server:listen(0, '127.0.0.1'))
+    local port = server:address().port
+    local session = dtls.connect({ port = port, rejectUnauthorized = false })
+    session:on('error', print)
+    session:on('close', function (reason) print('closed ' .. reason) server:close() end)
+    session:on('secureConnection', function ()
+  ]]
+  local child = program.start('unshare', {
+    '-n', 'sh', '-c', 'ip link set lo up && exec luajit -e "$0"', before .. script .. ' end) uv.run()',
+  }, { LUA_PATH = package.path, LUA_CPATH = package.cpath })
+  assert.equal(0, child:waitForEnd(20000), child.output)
+  return child.output
+end
+
+local isolated = os.execute('unshare -n true 2>/dev/null') == 0
+
+-- A claim that needs a namespace; pending where none can be made.
+local function itIsolated(claim, fn)
+  it(claim, function ()
+    if not isolated then pending('this needs the right to make a network namespace') return end
+    fn()
+  end)
+end
+
+describe('a session whose socket refuses a datagram', function ()
+  after_each(function ()
+    program.stopAll()
+    helper.run()
+  end)
+  teardown(pki.remove)
+
+  itIsolated('says so, takes it for lost and goes on', function ()
+    local output = inNamespace([[
+      shell('iptables -A OUTPUT -p udp --dport ' .. port .. ' -j REJECT')
+      print(select(2, session:send('lost')))
+      shell('iptables -F OUTPUT')
+      session:on('message', function (data) print(data) session:close() end)
+      assert(session:send('arrives'))
+    ]])
+    assert.matches('^EPERM: [^\n]+\tEPERM\narrives\nclosed closed\n$', output)
+  end)
+
+  itIsolated('keeps a bounded queue when it is told to send more than the network takes', function ()
+    local output = inNamespace([[
+      -- A slow link: what waits for it counts against the socket's buffer.
+      shell('tc qdisc add dev lo root tbf rate 10mbit burst 32kbit latency 10s')
+      local function resident()
+        local file = io.open('/proc/self/statm')
+        local pages = file:read('*a'):match('^%d+ (%d+)')
+        file:close()
+        return pages * 4096
+      end
+      collectgarbage()
+      local before, refused = resident(), {}
+      local message = ('x'):rep(1000)
+      for _ = 1, 200000 do
+        local sent, err, name = session:send(message)
+        if not sent then refused[name] = (refused[name] or 0) + 1 end
+      end
+      collectgarbage()
+      assert(refused.ENOBUFS > 100000 and refused.EAGAIN == nil)
+      print('grown by less than 20 MB', resident() - before < 20e6)
+      shell('tc qdisc del dev lo root')
+      local last
+      session:on('message', function (data) if data == 'the last' then session:close() end end)
+      -- The receiver's buffer is full as well: what arrives is a matter of trying.
+      last = uv.new_timer()
+      last:start(50, 50, function () session:send('the last') end)
+      session:on('close', function () last:close() end)
+    ]])
+    assert.equal('grown by less than 20 MB\ttrue\nclosed closed\n', output)
+  end)
+
+  it('makes the datagrams of a handshake smaller where they are too long, once a flight', function ()
+    local chain = pki.longChain()
+    local send, warnings = Udp.send, {}
+    -- A link that takes no more than IPv6 asks of every link.
+    function Udp:send(datagram, ...)
+      if #datagram > 1280 - 48 then return nil, 'EMSGSIZE: message too long', 'EMSGSIZE' end
+      return send(self, datagram, ...)
+    end
+    finally(function () Udp.send = send end)
+    local server, port = helper.echoServer({ cert = chain.cert, key = chain.key, mtu = 4096 })
+    server:on('warning', function (err) warnings[#warnings + 1] = err end)
+    local client = helper.connect(port, { ca = chain.ca })
+    helper.runUntil(function () return client:getProtocol() end)
+    for _, warning in ipairs(warnings) do
+      assert.equal('EMSGSIZE: message too long: the handshake goes on with an mtu of 1232', warning)
+    end
+    assert.equal(#warnings, server:stats().sendErrors)
+    assert.truthy(#warnings >= 1)
+    helper.finish(client, server)
+  end)
+end)
