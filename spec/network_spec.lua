@@ -123,6 +123,26 @@ describe('over a network', function ()
     finish(pair, relay)
   end)
 
+  for _, ending in ipairs({ 'close', 'destroy' }) do
+    it(('that puts datagrams together, who calls %s at the first hears no other'):format(ending), function ()
+      local gathered = {}
+      local gathering = false
+      local pair, relay, _, atServer = exchange(0, function (data, fromClient, _, send)
+        if not (fromClient and gathering) then return send(data) end
+        gathered[#gathered + 1] = data
+        if #gathered == 5 then send(table.concat(gathered)) end
+      end)
+      local reasons = helper.record(pair.peer, 'close')
+      pair.peer:on('message', function () pair.peer[ending](pair.peer) end)
+      gathering = true
+      for number = 1, 5 do pair.client:send('message ' .. number) end
+      helper.runUntil(function () return #atServer > 0 end)
+      finish(pair, relay)
+      assert.same({ 'message 1' }, atServer)
+      assert.same({ { 'close', ending == 'close' and 'closed' or 'destroyed' } }, reasons)
+    end)
+  end
+
   it('that puts the data in front of the Finished, they come behind it', function ()
     -- The server's Finished is held until its tenth message, record number 10 of epoch 1, has passed.
     local heard, held = {}, nil

@@ -281,13 +281,15 @@ impl Session {
     }
 
     /// Ends the session in good order: an established one with a close_notify, whose answer is
-    /// awaited for a second. Does nothing the second time.
+    /// awaited for a second. Messages that nobody has polled yet are dropped. Does nothing the
+    /// second time.
     pub fn close(&mut self, now: u64) {
         const ANSWER_MS: u64 = 1000;
         self.now = now;
         match self.stage {
             Stage::Handshaking => self.finish(Reason::Closed, None),
             Stage::Open => {
+                self.outputs.retain(|output| !matches!(output, Output::Message(_)));
                 self.say_goodbye();
                 self.stage = Stage::Closing;
                 self.ends_at = Some(now.saturating_add(ANSWER_MS));
@@ -297,9 +299,10 @@ impl Session {
         self.settle();
     }
 
-    /// Ends the session at once, without a word to the peer.
+    /// Ends the session at once, without a word to the peer or anything more to the user.
     pub fn destroy(&mut self) {
         if self.stage != Stage::Closed {
+            self.outputs.clear();
             self.finish(Reason::Destroyed, None);
         }
     }
