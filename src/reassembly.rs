@@ -13,7 +13,6 @@
 
 use crate::discard::Discard;
 use crate::hello::{read_u24, MESSAGE_HEADER};
-use crate::record::MAX_PLAINTEXT;
 
 /// How far ahead of the next message a fragment may be: no flight is longer.
 const WINDOW: u16 = 10;
@@ -128,12 +127,12 @@ pub struct Message {
 }
 
 impl Message {
-    /// Cuts the message into the bodies of as few records as can hold it: one, but for a long
-    /// certificate chain.
-    pub fn to_record_bodies(&self) -> Vec<Vec<u8>> {
+    /// Cuts the message into the bodies of as few records of at most `longest` bytes as can hold it:
+    /// one, but for a long certificate chain.
+    pub fn to_record_bodies(&self, longest: usize) -> Vec<Vec<u8>> {
         let length = self.body.len();
         let fragment = |at: usize| {
-            let part = &self.body[at..length.min(at + MAX_PLAINTEXT - MESSAGE_HEADER)];
+            let part = &self.body[at..length.min(at + longest - MESSAGE_HEADER)];
             let mut out = Vec::with_capacity(MESSAGE_HEADER + part.len());
             out.push(self.kind);
             out.extend_from_slice(&(length as u32).to_be_bytes()[1..]);
@@ -144,7 +143,7 @@ impl Message {
             out
         };
         // At least one: an empty message, such as ServerHelloDone, is a header alone.
-        (0..length.max(1)).step_by(MAX_PLAINTEXT - MESSAGE_HEADER).map(fragment).collect()
+        (0..length.max(1)).step_by(longest - MESSAGE_HEADER).map(fragment).collect()
     }
 }
 

@@ -15,7 +15,7 @@
 
 use crate::discard::Discard;
 use crate::reassembly::{Expect, Reassembly};
-use crate::record::{self, Record, ALERT, CHANGE_CIPHER_SPEC, DTLS_1_2, HANDSHAKE};
+use crate::record::{self, Record, ALERT, CHANGE_CIPHER_SPEC, DTLS_1_2, HANDSHAKE, MAX_PLAINTEXT};
 use std::collections::VecDeque;
 
 /// How many sealed records that came too early are kept, and how many bytes of them.
@@ -99,6 +99,8 @@ pub struct Screen {
     alert: Option<u8>,
     /// The number of the next rebuilt plaintext record.
     sequence: u64,
+    /// The longest body of one.
+    longest_plaintext: usize,
     /// Rebuilt records that are ready.
     ready: VecDeque<Vec<u8>>,
 }
@@ -115,6 +117,7 @@ impl Screen {
             change_seen: false,
             alert: None,
             sequence: 0,
+            longest_plaintext: MAX_PLAINTEXT,
             ready: VecDeque::new(),
         }
     }
@@ -126,6 +129,12 @@ impl Screen {
         while let Some(index) = self.held.iter().position(misfit) {
             self.release(index);
         }
+    }
+
+    /// Rebuilds no longer records from now on: the peer has negotiated that its own are short (RFC
+    /// 6066 section 4), and OpenSSL ends the handshake at a longer one.
+    pub fn shorten_plaintext(&mut self, longest: usize) {
+        self.longest_plaintext = longest;
     }
 
     /// Judges a record.
@@ -169,7 +178,7 @@ impl Screen {
         // A peer that goes on has not given up: whoever sent that alert, it was not the peer.
         self.alert = None;
         self.change_cipher_spec = self.change_seen;
-        for body in message.to_record_bodies() {
+        for body in message.to_record_bodies(self.longest_plaintext) {
             self.ready.push_back(record::plaintext(HANDSHAKE, DTLS_1_2, self.sequence, &body));
             self.sequence += 1;
         }

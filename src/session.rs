@@ -446,6 +446,9 @@ impl Session {
         if self.screen.lacks_shape() {
             if let Some(shape) = ffi::sealed_shape(tls.ssl()) {
                 self.screen.expect_sealed(shape);
+                if let Some(longest) = ffi::max_fragment_length(tls.ssl()) {
+                    self.screen.shorten_plaintext(longest);
+                }
             }
         }
         self.collect();

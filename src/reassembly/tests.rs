@@ -1,4 +1,5 @@
 use super::*;
+use crate::record::MAX_PLAINTEXT;
 
 /// A fragment of a message: its header says `length`, its body is `bytes` from `start`.
 fn fragment(kind: u8, sequence: u16, length: usize, start: usize, bytes: &[u8]) -> Vec<u8> {
@@ -127,7 +128,7 @@ fn planted_drafts_never_occupy_more_than_the_budget_and_a_genuine_flight_outlive
 #[test]
 fn a_message_longer_than_a_record_is_cut_in_as_few_as_hold_it() {
     let message = Message { kind: kind::CERTIFICATE, sequence: 2, body: vec![7; 20_000] };
-    let records = message.to_record_bodies();
+    let records = message.to_record_bodies(MAX_PLAINTEXT);
     assert_eq!(records.len(), 2);
     let mut again = Reassembly { last: Some(kind::SERVER_HELLO), ..Reassembly::new(Expect::Server, 2) };
     for record in &records {

@@ -1,0 +1,77 @@
+//! A peer that is OpenSSL and nothing else, for what our own sessions never do.
+#![allow(unsafe_code)]
+
+use dtls_core::datagram_bio::Wire;
+use openssl::ssl::{
+    ErrorCode, Ssl, SslContext, SslContextBuilder, SslMethod, SslOptions, SslStream, SslVerifyMode,
+};
+
+/// An OpenSSL client or server that is handed datagrams.
+pub struct Raw {
+    pub stream: SslStream<Wire>,
+    pub connected: bool,
+    pub messages: Vec<Vec<u8>>,
+    /// OpenSSL's words for what went wrong.
+    pub failure: Option<String>,
+}
+
+/// A context with no opinions.
+pub fn context(configure: impl FnOnce(&mut SslContextBuilder)) -> SslContext {
+    let mut builder = SslContext::builder(SslMethod::dtls()).unwrap();
+    builder.set_options(SslOptions::NO_QUERY_MTU);
+    builder.set_verify(SslVerifyMode::NONE);
+    configure(&mut builder);
+    builder.build()
+}
+
+extern "C" {
+    fn SSL_CTX_set_tlsext_max_fragment_length(
+        context: *mut openssl_sys::SSL_CTX,
+        mode: u8,
+    ) -> std::ffi::c_int;
+}
+
+/// Asks for records of 256 << `mode` bytes at most (RFC 6066 section 4).
+pub fn ask_for_short_records(builder: &SslContextBuilder, mode: u8) {
+    // SAFETY: stores a number in a context that the builder owns.
+    assert_eq!(unsafe { SSL_CTX_set_tlsext_max_fragment_length(builder.as_ptr(), mode) }, 1);
+}
+
+impl Raw {
+    pub fn client(context: &SslContext, mtu: u32) -> Raw {
+        let mut ssl = Ssl::new(context).unwrap();
+        ssl.set_mtu(mtu).unwrap();
+        ssl.set_connect_state();
+        let stream = SslStream::new(ssl, Wire::new(0)).unwrap();
+        let mut raw = Raw { stream, connected: false, messages: Vec::new(), failure: None };
+        raw.drive();
+        raw
+    }
+
+    /// Takes a datagram, or nothing, and does what comes of it.
+    pub fn receive(&mut self, datagram: &[u8]) {
+        self.stream.get_mut().feed(datagram);
+        self.drive();
+    }
+
+    pub fn drive(&mut self) {
+        if !self.connected {
+            match self.stream.do_handshake() {
+                Ok(()) => self.connected = true,
+                Err(error) if error.code() == ErrorCode::WANT_READ => {}
+                Err(error) => self.failure = Some(error.to_string()),
+            }
+        }
+        if self.connected {
+            let mut buffer = vec![0; 20_000];
+            while let Ok(length) = self.stream.ssl_read(&mut buffer) {
+                self.messages.push(buffer[..length].to_vec());
+            }
+        }
+    }
+
+    pub fn take(&mut self) -> Vec<Vec<u8>> {
+        let wire = self.stream.get_mut();
+        std::iter::from_fn(|| wire.take_datagram()).map(|datagram| datagram.to_vec()).collect()
+    }
+}
