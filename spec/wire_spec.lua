@@ -1,5 +1,6 @@
 local dtls = require('dtls')
 local helper = require('spec.helper')
+local peers = require('spec.support.peers')
 local pki = require('spec.support.pki')
 local program = require('spec.support.program')
 local wire = require('spec.support.wire')
@@ -73,6 +74,22 @@ setup(function ()
     end
   end)
   captured.lostFlight = capture:packets()
+
+  -- OpenSSL's own client, and the first answer to it is lost.
+  local server = dtls.createServer(plain.server, function (session)
+    session:on('message', function (data) session:send('Echo: ' .. data) end)
+  end)
+  assert(server:listen(port, '127.0.0.1'))
+  local relay = helper.relay(port, function (data, fromClient, number, send)
+    if fromClient or number > 1 then send(data) end
+  end)
+  local peer = peers.sClient(relay.port)
+  peer:write('hello\n')
+  peer:waitFor('Echo: hello')
+  peer:stop()
+  server:close()
+  relay.close()
+  captured.otherClient = capture:packets()
 
   capture:stop()
 end)
@@ -171,11 +188,11 @@ describe('a session on the wire', function ()
         end
       end
     end
-    assert.equal(1 + 1 + 3 + 3, answers)
+    assert.equal(1 + 1 + 3 + 3 + 2, answers)
   end)
 
   claim('numbers ServerHello as the hello that was accepted', function ()
-    for name, number in pairs({ plain = 1, chain = 1, lostAnswers = 3, lostFlight = 3 }) do
+    for name, number in pairs({ plain = 1, chain = 1, lostAnswers = 3, lostFlight = 3, otherClient = 2 }) do
       local hello, answer = acceptance(captured[name])
       assert.equal(number, hello.records[1].number, name)
       assert.equal(number, answer.records[1].number, name)
@@ -183,12 +200,14 @@ describe('a session on the wire', function ()
   end)
 
   -- OpenSSL numbers ServerHello 1 whatever the hello's number was. A client that has heard a
-  -- HelloVerifyRequest with a larger number takes such a ServerHello for a replay, and everything
-  -- waits for its retransmission (openssl#32063).
+  -- HelloVerifyRequest of that number takes ServerHello for a replay, and everything waits for its
+  -- retransmission (openssl#32063).
   claim('does not repeat a flight because answers to hellos were lost', function ()
     assert.equal(4, count(captured.lostAnswers, CLIENT_HELLO))
     assert.equal(3, count(captured.lostAnswers, HELLO_VERIFY_REQUEST))
     assert.equal(1, count(captured.lostAnswers, SERVER_HELLO))
+    assert.equal(3, count(captured.otherClient, CLIENT_HELLO))
+    assert.equal(1, count(captured.otherClient, SERVER_HELLO))
   end)
 
   claim('repeats a flight that was lost', function ()
