@@ -141,7 +141,7 @@ impl Setup {
 #[derive(Default)]
 pub struct End {
     pub session: Option<Session>,
-    /// Connected, messages, and the end, in order.
+    /// Connected, messages, and the end, in order; of the latest session at this end.
     pub said: Vec<Output>,
     /// Every datagram it sent, the gate's included.
     pub sent: Vec<Vec<u8>>,
@@ -312,9 +312,10 @@ impl Pair {
         }
     }
 
-    /// Both ends are open, connected once, and never closed.
+    /// Both ends are open, connected once, and never closed, in the first of their sessions.
     #[track_caller]
     pub fn assert_unharmed(&self) {
+        assert_eq!(self.admitted, 1, "several sessions for one peer: {}", self.story());
         for end in [&self.client, &self.server] {
             assert!(end.is_open() && end.connected() == 1 && end.end().is_none(), "{}", self.story());
         }
@@ -369,6 +370,7 @@ impl Pair {
                 self.admitted += 1;
                 let session = Session::server(&self.context, bytes, self.deadlines, self.now).unwrap();
                 self.server.session = Some(session);
+                self.server.said.clear();
             }
             Verdict::Discard(cause) => self.server.discards.push(cause),
         }
