@@ -4,6 +4,7 @@
 local uv = require('luv')
 local core = require('dtls_core')
 local dtls = require('dtls')
+local Peers = require('dtls/peers')
 
 local helper = { uv = uv }
 
@@ -16,8 +17,65 @@ end
 --- How much longer everything may take where something slows the process down.
 helper.slowness = os.getenv('SAVAGE_GC') and 4 or 1
 
---- Runs the loop until nothing is left in it. Fails where that takes longer than `limit`
---- milliseconds (5000 by default), naming what is still open.
+-- luv ends the process where a callback throws. Here the error comes out of `helper.run`, unless the
+-- spec wants to see it and the loop to go on: then it is in the list that `helper.errors()` returned.
+local caught, wanted
+
+local function safely(callback)
+  return function (...)
+    local ok, err = pcall(callback, ...)
+    if ok then return end
+    if wanted then
+      wanted[#wanted + 1] = err
+    else
+      caught = caught or { err }
+      uv.stop()
+    end
+  end
+end
+
+local function makeSafe(handle, ...)
+  local methods = getmetatable(handle).__index
+  handle:close()
+  for _, name in ipairs({ 'close', ... }) do
+    local original = methods[name]
+    methods[name] = function (...)
+      local count, arguments = select('#', ...), { ... }
+      for index = 1, count do
+        if type(arguments[index]) == 'function' then arguments[index] = safely(arguments[index]) end
+      end
+      return original(unpack(arguments, 1, count))
+    end
+  end
+end
+
+makeSafe(uv.new_timer(), 'start')
+makeSafe(uv.new_udp(), 'recv_start', 'send')
+
+--- What callbacks throw from now on, until `helper.run` returns: a list.
+function helper.errors()
+  wanted = {}
+  return wanted
+end
+
+-- Raises what a callback has thrown.
+local function raiseCaught()
+  local err = caught
+  caught = nil
+  if err then error(err[1], 0) end
+end
+
+-- Every table of peers there is: all must be empty in the end.
+local tables = setmetatable({}, { __mode = 'k' })
+local newTable = Peers.new
+function Peers.new()
+  local made = newTable()
+  tables[made] = true
+  return made
+end
+
+--- Runs the loop until nothing is left in it, nor in any endpoint. Fails where that takes longer than
+--- `limit` milliseconds (5000 by default), naming what is still open.
 function helper.run(limit)
   local late = false
   local watchdog = uv.new_timer()
@@ -26,7 +84,7 @@ function helper.run(limit)
     uv.stop()
   end)
   watchdog:unref()
-  local ok, err = xpcall(uv.run, debug.traceback)
+  uv.run()
   watchdog:close()
   local open = {}
   uv.walk(function (handle)
@@ -35,9 +93,13 @@ function helper.run(limit)
     handle:close()
   end)
   uv.run()
-  if not ok then error(err, 2) end
+  wanted = nil
+  raiseCaught()
   if late then error('the loop is still busy: ' .. table.concat(open, ', '), 2) end
   if open[1] then error('these handles were left open: ' .. table.concat(open, ', '), 2) end
+  for each in pairs(tables) do
+    if each.count ~= 0 or next(each.hosts) then error(each.count .. ' sessions were left in a table', 2) end
+  end
 end
 
 --- Runs the loop until `done()` is true, or fails after `limit` milliseconds.
@@ -45,8 +107,9 @@ function helper.runUntil(done, limit)
   local late = false
   local watchdog = uv.new_timer()
   watchdog:start((limit or 5000) * helper.slowness, 0, function () late = true end)
-  while not done() and not late do uv.run('once') end
+  while not done() and not late and not caught do uv.run('once') end
   watchdog:close()
+  raiseCaught()
   if late then error('what was waited for did not happen', 2) end
 end
 
@@ -105,6 +168,28 @@ function helper.connect(port, options, callback)
   return dtls.connect(helper.merge({
     host = '127.0.0.1', port = port, ca = helper.localhost().cert, retransmitTimeout = 100,
   }, options), callback)
+end
+
+--- A server and a client that are connected. `via(port)` may put something between them and return
+--- the port to connect to.
+--- @return { server: dtls.Server, client: dtls.Session, peer: dtls.Session, port: integer }
+function helper.pair(serverOptions, clientOptions, via)
+  local pair = {}
+  local identity = helper.localhost()
+  pair.server = dtls.createServer(
+    helper.merge({ cert = identity.cert, key = identity.key, retransmitTimeout = 100 }, serverOptions),
+    function (session) pair.peer = session end)
+  assert(pair.server:listen(0, '127.0.0.1'))
+  pair.port = pair.server:address().port
+  pair.client = helper.connect(via and via(pair.port) or pair.port, clientOptions)
+  helper.runUntil(function () return pair.peer and pair.client:getProtocol() end)
+  return pair
+end
+
+--- Closes what is given and runs the loop dry.
+function helper.finish(...)
+  for _, each in ipairs({ ... }) do each:close() end
+  helper.run()
 end
 
 --- A list of what an emitter emitted: `{ { name, ... }, … }`, in order.
