@@ -262,3 +262,6 @@ impl Screen {
         Some(record)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,146 @@
+//! What a peer that has proved its address and nothing else can make us keep.
+//!
+//! OpenSSL's part is read from the C library's counters, which glibc alone has.
+#![cfg(target_env = "gnu")]
+#![allow(unsafe_code)]
+
+mod pair;
+
+use pair::dice::Trying;
+use pair::forge::{fragment, record};
+use pair::{Pair, Setup, Side};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::sync::{Mutex, MutexGuard};
+
+/// The most that may be pinned in one session, in bytes.
+const MOST: i64 = 64 * 1024;
+/// The same in a client's, which must be ready for a server's certificate chain.
+const MOST_IN_A_CLIENT: i64 = 96 * 1024;
+
+thread_local! {
+    static LIVE: Cell<i64> = const { Cell::new(0) };
+}
+
+/// The system's allocator, which counts what this thread holds: Rust's part, without OpenSSL's.
+struct Counting;
+
+// SAFETY: everything is passed on to the system's allocator as it came; the counter allocates nothing.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        LIVE.set(LIVE.get() + layout.size() as i64);
+        System.alloc(layout)
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        LIVE.set(LIVE.get() - layout.size() as i64);
+        System.dealloc(pointer, layout)
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// What the whole process has allocated, OpenSSL included, in bytes.
+fn allocated() -> i64 {
+    // SAFETY: mallinfo2(3) reads counters.
+    let info = unsafe { libc::mallinfo2() };
+    (info.uordblks + info.hblkhd) as i64
+}
+
+/// The process has one heap for all threads: one test at a time.
+fn alone() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// Every way to make a session keep something, ten thousand times.
+fn forgeries() -> Vec<Vec<u8>> {
+    let mut all = Vec::new();
+    for n in 0..10_000_usize {
+        let length = [24, 40, 100, 1_000, 16_000][n % 5];
+        all.push(record([22, 23, 21, 20][n % 4], 1, n as u64, &vec![1; length]));
+    }
+    for n in 0..2_000_usize {
+        let (kind, sequence) = ([11, 12, 16, 15, 2, 14, 1][n % 7], (n % 12) as u16);
+        let bytes = vec![2; [1, 100, 8_000, 15_000][n % 4]];
+        for length in [0xffff, 16_000 + n % 300, 5_000 + n % 900, 32_000] {
+            let start = n * 97 % length.saturating_sub(bytes.len()).max(1);
+            all.push(record(22, 0, 5, &fragment(kind, sequence, length, start, &bytes)));
+        }
+    }
+    all
+}
+
+/// A pair whose server has sent its flight and waits, and whose client has it not.
+fn half_open(setup: &Setup) -> Pair {
+    let mut pair = setup.clone().pair();
+    assert!(pair.run_until(|pair| pair.admitted == 1));
+    pair
+}
+
+/// What the forgeries have this end keep, in Rust's part.
+fn pinned(pair: &mut Pair, side: Side, forgeries: &[Vec<u8>]) -> i64 {
+    pair.end(side).discards.reserve(2 * forgeries.len());
+    let before = LIVE.get();
+    for forged in forgeries {
+        pair.deliver(side, forged);
+    }
+    LIVE.get() - before
+}
+
+#[test]
+fn no_stranger_fills_a_session_with_what_rust_keeps() {
+    let _turn = alone();
+    let forgeries = forgeries();
+    for (setup, what) in [(Setup::default(), "without"), (Setup::mutual(), "with")] {
+        let _trying = Trying(format!("{what} a client certificate"));
+        let mut pair = half_open(&setup);
+        let pinned_in_server = pinned(&mut pair, Side::Server, &forgeries);
+        let pinned_in_client = pinned(&mut pair, Side::Client, &forgeries);
+        assert!(pinned_in_server < MOST, "{pinned_in_server} bytes in the server");
+        assert!(pinned_in_client < MOST_IN_A_CLIENT, "{pinned_in_client} bytes in the client");
+        // An open session gives back what its handshake kept.
+        pair.connect();
+        pair.assert_unharmed();
+        pair.converse();
+        let pinned_when_open = pinned(&mut pair, Side::Server, &forgeries);
+        assert!(pinned_when_open < 256, "{pinned_when_open} bytes in an open session");
+    }
+}
+
+#[test]
+fn no_stranger_fills_a_session_with_what_openssl_keeps() {
+    const SESSIONS: i64 = 200;
+    let _turn = alone();
+    let forgeries: Vec<Vec<u8>> = forgeries().into_iter().step_by(7).collect();
+    for setup in [Setup::default(), Setup::mutual()] {
+        let mut pairs: Vec<Pair> = (0..SESSIONS).map(|_| half_open(&setup)).collect();
+        let before = allocated();
+        for pair in &mut pairs {
+            pinned(pair, Side::Server, &forgeries);
+            pair.server.discards = Vec::new();
+        }
+        let each = (allocated() - before) / SESSIONS;
+        assert!(each < MOST, "{each} bytes a session");
+        pairs.iter_mut().for_each(Pair::connect);
+    }
+}
+
+#[test]
+fn sessions_that_are_over_leave_nothing() {
+    let _turn = alone();
+    let round = || {
+        let mut pair = Setup::mutual().pair();
+        pair.connect();
+        pair.converse();
+        pair.close(Side::Client);
+        pair.run(100);
+    };
+    (0..50).for_each(|_| round());
+    let (live, before) = (LIVE.get(), allocated());
+    (0..2_000).for_each(|_| round());
+    assert_eq!(LIVE.get(), live, "Rust's part grows");
+    let grown = allocated() - before;
+    assert!(grown < 256 * 1024, "OpenSSL's part grows by {grown} bytes");
+}
