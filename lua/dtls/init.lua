@@ -158,6 +158,7 @@ function dtls.generateCertificate(given)
   options.check(caller, options.generateCertificate, given)
   local names = given.names or 'localhost'
   if type(names) == 'string' then names = { names } end
+  if not names[1] then options.raise('%s: options.names must hold at least one name', caller) end
   local cert, key, fingerprint = core.generate_certificate(names, given.days or 365)
   if not cert then options.raise('%s: options.names cannot be put into a certificate: %s', caller, key) end
   return { cert = cert, key = key, fingerprint256 = fingerprint }

@@ -38,6 +38,7 @@ local kinds = {
   peerPort = { function (v) return isInteger(v, 1, 65535) end, 'an integer from 1 to 65535' },
   bytes = { function (v) return isInteger(v, 0, 65535) end, 'an integer, a number of bytes' },
   count = { function (v) return isInteger(v, 1, 2 ^ 31) end, 'an integer, 1 or more' },
+  days = { function (v) return isInteger(v, 1, 36500) end, 'an integer from 1 to 36500' },
   deadline = {
     function (v) return isInteger(v, 1, MOST_MS) end,
     'a whole number of milliseconds, 1 or more',
@@ -90,7 +91,7 @@ options.connect = with(with(contextOptions, sessionOptions), with(peerOptions, {
   localPort = 'port',
 }))
 options.endpointConnect = with(sessionOptions, peerOptions)
-options.generateCertificate = { names = 'strings', days = 'count' }
+options.generateCertificate = { names = 'strings', days = 'days' }
 
 local home = debug.getinfo(1, 'S').source:match('^.*[/\\]') or ''
 
@@ -116,6 +117,14 @@ local function describe(value)
   return type(value) == 'number' and tostring(value) or type(value)
 end
 
+--- Checks a value against a kind.
+function options.checkValue(caller, name, kind, value)
+  local test, words = kinds[kind][1], kinds[kind][2]
+  if not test(value) then
+    options.raise('%s: %s must be %s, got %s', caller, name, words, describe(value))
+  end
+end
+
 --- Checks `given` against a table of kinds and raises in the name of `caller`.
 function options.check(caller, kindsOf, given)
   if type(given) ~= 'table' then
@@ -124,10 +133,7 @@ function options.check(caller, kindsOf, given)
   for name, value in pairs(given) do
     local kind = kindsOf[name]
     if not kind then options.raise('%s: unknown option %q', caller, tostring(name)) end
-    local test, words = kinds[kind][1], kinds[kind][2]
-    if not test(value) then
-      options.raise('%s: options.%s must be %s, got %s', caller, name, words, describe(value))
-    end
+    options.checkValue(caller, 'options.' .. name, kind, value)
     if given.context and contextOptions[name] then
       options.raise('%s: options.%s belongs to the context: give it to dtls.createContext', caller, name)
     end

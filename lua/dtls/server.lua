@@ -23,12 +23,8 @@ local Server = Endpoint:extend()
 --- @overload fun(self: dtls.Server, port: integer, callback?: fun()): dtls.Server|nil, string?, string?
 function Server:listen(port, host, callback)
   if type(host) == 'function' then host, callback = nil, host end
-  if type(port) ~= 'number' or port ~= math.floor(port) or port < 0 or port > 65535 then
-    options.raise('server:listen: port must be an integer from 0 to 65535, got %s', tostring(port))
-  end
-  if host ~= nil and (type(host) ~= 'string' or host == '') then
-    options.raise('server:listen: host must be an IP address or a host name, got %s', tostring(host))
-  end
+  options.checkValue('server:listen', 'port', 'port', port)
+  if host ~= nil then options.checkValue('server:listen', 'host', 'string', host) end
   options.checkCallback('server:listen', callback)
   local ready, option, sentence = self._context.core:check_server()
   if not ready then options.refuse('server:listen', option, sentence) end
