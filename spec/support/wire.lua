@@ -1,6 +1,7 @@
 --- What passes on the loopback interface, as tshark reads it.
 
 local helper = require('spec.helper')
+local pki = require('spec.support.pki')
 local program = require('spec.support.program')
 local uv = helper.uv
 
@@ -64,7 +65,8 @@ function Wire.watch(port)
     args[#args + 1] = '-e'
     args[#args + 1] = field
   end
-  local tshark = program.start('tshark', args)
+  -- Its temporary file goes where the certificates do, to be removed with them.
+  local tshark = program.start('tshark', args, { TMPDIR = pki.path('.') })
   local self = setmetatable({ tshark = tshark, port = port, read = 0 }, Wire)
   local ready, err = pcall(function ()
     tshark:waitFor('Capturing on')
@@ -96,7 +98,7 @@ function Wire:packets()
   return list
 end
 
---- Ends the capture in good order, so that its temporary file is removed.
+--- Ends the capture in good order.
 function Wire:stop()
   self.tshark:kill('sigint')
   self.tshark:waitForEnd(10000)
