@@ -65,10 +65,11 @@ describe('createContext', function ()
     { 'ca', true, 'a string or a list of strings, got boolean' },
     { 'requestCert', 'yes', 'a boolean, got string' },
     { 'rejectUnauthorized', 0, 'a boolean, got 0' },
-    { 'minVersion', 1.2, 'a string that is not empty, got 1.2' },
-    { 'ciphers', {}, 'a string that is not empty, got table' },
-    { 'groups', '', 'a string that is not empty, got an empty string' },
-    { 'sigalgs', false, 'a string that is not empty, got boolean' },
+    { 'minVersion', 1.2, 'a string that is not empty and holds no NUL, got 1.2' },
+    { 'ciphers', {}, 'a string that is not empty and holds no NUL, got table' },
+    { 'groups', '', 'a string that is not empty and holds no NUL, got an empty string' },
+    { 'ciphers', 'HIGH\0LOW', 'a string that is not empty and holds no NUL, got string' },
+    { 'sigalgs', false, 'a string that is not empty and holds no NUL, got boolean' },
     { 'mtu', '1200', 'an integer, a number of bytes, got string' },
     { 'mtu', 1200.5, 'an integer, a number of bytes, got 1200.5' },
     { 'mtu', 0 / 0, 'an integer, a number of bytes, got ' .. tostring(0 / 0) },
@@ -229,12 +230,10 @@ describe('server:listen', function ()
     raises('server:listen: port must be an integer from 0 to 65535, got string', function ()
       server:listen('5684')
     end)
-    raises('server:listen: host must be a string that is not empty, got 1', function ()
+    raises('server:listen: host must be a string that is not empty and holds no NUL, got 1', function ()
       server:listen(0, 1)
     end)
-    raises('server:listen: host must be a string that is not empty, got an empty string', function ()
-      server:listen(0, '')
-    end)
+    matches('^server:listen: host must be a string that is not empty', function () server:listen(0, '') end)
     raises('server:listen: the callback must be a function, got boolean', function ()
       server:listen(0, '::', true)
     end)
@@ -269,8 +268,9 @@ describe('connect', function ()
   for _, row in ipairs({
     { 'port', 0, 'an integer from 1 to 65535, got 0' },
     { 'port', '5684', 'an integer from 1 to 65535, got string' },
-    { 'host', '', 'a string that is not empty, got an empty string' },
-    { 'servername', '', 'a string that is not empty, got an empty string' },
+    { 'host', '', 'a string that is not empty and holds no NUL, got an empty string' },
+    { 'servername', 'example.org\0.evil.org', 'a string that is not empty and holds no NUL, got string' },
+    { 'servername', '', 'a string that is not empty and holds no NUL, got an empty string' },
     { 'localAddress', 'localhost', 'an IP address, got string' },
     { 'localPort', -1, 'an integer from 0 to 65535, got -1' },
   }) do

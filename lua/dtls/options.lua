@@ -25,7 +25,12 @@ interpreted(isListOfStrings)
 local MOST_MS = 2 ^ 31 - 1
 local kinds = {
   boolean = { function (v) return type(v) == 'boolean' end, 'a boolean' },
-  string = { function (v) return type(v) == 'string' and v ~= '' end, 'a string that is not empty' },
+  -- C reads a text no further than its first NUL.
+  string = {
+    function (v) return type(v) == 'string' and v ~= '' and not v:find('\0', 1, true) end,
+    'a string that is not empty and holds no NUL',
+  },
+  secret = { function (v) return type(v) == 'string' and v ~= '' end, 'a string that is not empty' },
   strings = {
     function (v) return (type(v) == 'string' and v ~= '') or isListOfStrings(v) end,
     'a string or a list of strings',
@@ -57,7 +62,7 @@ local kinds = {
 local contextOptions = {
   cert = 'strings',
   key = 'strings',
-  passphrase = 'string',
+  passphrase = 'secret',
   ca = 'strings',
   requestCert = 'boolean',
   rejectUnauthorized = 'boolean',

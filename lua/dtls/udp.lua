@@ -37,7 +37,9 @@ function Udp.bind(ip, port, onDatagram, onWarning)
     end)
   end
   if not bound then
-    handle:close()
+    -- Not at once: a script that ends here, `assert(server:listen(…))`, would take the process down,
+    -- as luv up to 1.44 crashes where a handle is still closing when Lua ends.
+    loop.defer(function () handle:close() end)
     return nil, err, name
   end
   return setmetatable({ handle = handle }, Udp)
