@@ -97,7 +97,9 @@ function helper.run(limit)
   raiseCaught()
   if late then error('the loop is still busy: ' .. table.concat(open, ', '), 2) end
   if open[1] then error('these handles were left open: ' .. table.concat(open, ', '), 2) end
-  for each in pairs(tables) do
+  local made = tables
+  tables = setmetatable({}, { __mode = 'k' })
+  for each in pairs(made) do
     if each.count ~= 0 or next(each.hosts) then error(each.count .. ' sessions were left in a table', 2) end
   end
 end
