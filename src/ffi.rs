@@ -124,8 +124,12 @@ static FIRST_TIMEOUT_US: Lazy<Index<Ssl, c_uint>> = Lazy::new(|| {
 });
 
 /// Sets the first retransmission timeout; it doubles with each to a minute, as OpenSSL's own.
+///
+/// OpenSSL takes a timer with 15 ms left for expired: a shorter one would expire at every read, and
+/// the twelfth time is the last.
 pub fn set_first_timeout(ssl: &mut SslRef, first_ms: u32) {
-    ssl.set_ex_data(*FIRST_TIMEOUT_US, first_ms.saturating_mul(1000));
+    const LEAST_MS: u32 = 20;
+    ssl.set_ex_data(*FIRST_TIMEOUT_US, first_ms.max(LEAST_MS).saturating_mul(1000));
     // SAFETY: the callback is a plain function, valid for ever, and reads only what was set above.
     unsafe { DTLS_set_timer_cb(ssl.as_ptr(), next_timeout) };
 }

@@ -197,6 +197,19 @@ fn both_ends_agree_about_messages_in_a_storm() {
 }
 
 #[test]
+fn no_retransmission_timeout_is_too_short_for_a_handshake() {
+    for timeout in [0, 1, 10, 15, 16, 20, 50] {
+        let _trying = Trying(format!("a timeout of {timeout} ms"));
+        let mut setup = Setup::mutual().with_mtu(256);
+        setup.server.retransmit_timeout_ms = timeout;
+        setup.client.retransmit_timeout_ms = timeout;
+        survives(setup.clone(), fair());
+        survives(setup.clone(), bursts(30, true));
+        survives(setup, storm(u64::from(timeout), 25, 25, 50));
+    }
+}
+
+#[test]
 fn a_wall_clock_that_steps_ends_no_handshake() {
     for step in [-3_600_000, 3_600_000] {
         for after in 0..6 {
