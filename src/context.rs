@@ -57,6 +57,18 @@ impl PeerName {
             Err(_) => PeerName::Dns(name.strip_suffix('.').unwrap_or(name).to_owned()),
         }
     }
+
+    /// Whether a certificate can be for it. To OpenSSL the empty name and one that begins with a
+    /// dot are patterns, for any name and for any below it (X509_VERIFY_PARAM_set1_host(3)).
+    pub fn is_certifiable(&self) -> bool {
+        const LONGEST: usize = 253;
+        match self {
+            PeerName::Dns(host) => {
+                !host.is_empty() && host.len() <= LONGEST && !host.starts_with('.') && !host.contains('\0')
+            }
+            PeerName::Address(_) => true,
+        }
+    }
 }
 
 impl Context {

@@ -91,13 +91,16 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`Name::Handshake`] where OpenSSL cannot make one, as with a name no certificate can have.
+    /// [`Name::Handshake`] where no certificate can have that name, or OpenSSL cannot make a session.
     pub fn client(
         context: &Rc<Context>,
         name: PeerName,
         deadlines: Deadlines,
         now: u64,
     ) -> Result<Session, Error> {
+        if !name.is_certifiable() {
+            return Err(Error::new(Name::Handshake, "no certificate can be for that name"));
+        }
         ffi::clear_errors();
         let ssl = context.client_ssl(&name).map_err(|stack| cannot_start(&stack))?;
         let role = Role::Client { name, restarts: 0 };

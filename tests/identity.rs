@@ -3,11 +3,13 @@
 mod pair;
 
 use dtls_core::config::Version;
-use dtls_core::{Config, Context, Error, Name, Output, Reason};
+use dtls_core::context::PeerName;
+use dtls_core::{Config, Context, Error, Name, Output, Reason, Session};
 use openssl::symm::Cipher;
 use pair::certificates::{self, authority, issue, trusted, Issued, Template};
 use pair::dice::Trying;
 use pair::{Pair, Setup, BOTH};
+use std::rc::Rc;
 
 /// The pair after everything has been said.
 fn meet(setup: Setup) -> Pair {
@@ -101,6 +103,25 @@ fn a_client_accepts_the_server_it_asked_for() {
         assert_eq!(established.verification, Some(Ok(())));
         assert_eq!(established.protocol, "DTLSv1.2");
         assert!(established.certificate.is_some());
+    }
+}
+
+#[test]
+fn a_name_that_no_certificate_can_have_is_refused_before_anything_is_sent() {
+    let context = Rc::new(Context::new(Setup::default().client).unwrap());
+    let deadlines = Setup::default().deadlines;
+    let long = "long.".repeat(60);
+    for (name, why) in [
+        ("", "OpenSSL checks no name where it is empty"),
+        (".", "likewise, once its dot is gone"),
+        (".server.test", "OpenSSL takes any name below it"),
+        ("server.test\0.other.test", "C reads no further than the NUL"),
+        (&long, "longer than a name in DNS"),
+    ] {
+        let _trying = Trying(why);
+        let made = Session::client(&context, PeerName::parse(name), deadlines, 0);
+        assert_eq!(made.err().map(|error| error.name), Some(Name::Handshake));
+        assert!(openssl::error::ErrorStack::get().errors().is_empty());
     }
 }
 
