@@ -12,8 +12,9 @@ use openssl::ssl::{
 };
 use openssl::x509::store::{X509Lookup, X509Store, X509StoreBuilder};
 use openssl::x509::verify::X509CheckFlags;
-use openssl::x509::X509;
+use openssl::x509::{X509VerifyResult, X509};
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
 
 /// Forward-secret key exchange with authenticated encryption: nothing else by default (RFC 9325).
 /// AES-128 first: as safe for the life of a session, and cheaper.
@@ -201,8 +202,17 @@ impl Context {
         if self.config.reject_unauthorized {
             ssl.set_verify(strict);
         } else {
-            // The verdict is kept all the same, for `authorized`.
-            ssl.set_verify_callback(SslVerifyMode::PEER, |_, _| true);
+            // The verdict is kept all the same, for `authorized`: the first fault, as a refusal would
+            // have it. OpenSSL goes on and keeps the last.
+            let first = AtomicI32::new(X509VerifyResult::OK.as_raw());
+            ssl.set_verify_callback(SslVerifyMode::PEER, move |passed, chain| {
+                let ok = X509VerifyResult::OK.as_raw();
+                if !passed {
+                    let _ = first.compare_exchange(ok, chain.error().as_raw(), Relaxed, Relaxed);
+                }
+                chain.set_error(ffi::verify_result(first.load(Relaxed)));
+                true
+            });
         }
     }
 

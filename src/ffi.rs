@@ -12,7 +12,7 @@ use openssl::ex_data::Index;
 use openssl::ssl::{Ssl, SslCipherRef, SslContextBuilder, SslContextRef, SslRef, SslStream};
 use openssl::stack::Stack;
 use openssl::x509::store::X509StoreRef;
-use openssl::x509::X509Ref;
+use openssl::x509::{X509Ref, X509VerifyResult};
 use openssl_sys as sys;
 use std::ffi::CStr;
 use std::time::Duration;
@@ -199,6 +199,12 @@ pub fn supported_suites(context: &SslContextRef) -> Result<Vec<Suite>, ErrorStac
     let suite =
         |cipher: &SslCipherRef| Suite { name: cipher.name().into(), version: cipher.version().into() };
     Ok(list.iter().map(suite).collect())
+}
+
+/// An X509_V_* number as the crate's type.
+pub fn verify_result(code: c_int) -> X509VerifyResult {
+    // SAFETY: the type is a number, and every number has an error string.
+    unsafe { X509VerifyResult::from_raw(code) }
 }
 
 /// Adds an intermediate to the chain of the certificate that was set last. (The crate's

@@ -3,7 +3,7 @@
 use crate::config::{Config, Refusal};
 use crate::ffi;
 use openssl::pkey::{Id, PKey, Private};
-use openssl::x509::X509;
+use openssl::x509::{X509KeyUsage, X509};
 
 /// Who we are: a chain, leaf first, and the key of its leaf.
 pub struct Identity {
@@ -59,6 +59,12 @@ impl Identity {
         let name = match self.key.id() {
             Id::ED25519 => "Ed25519",
             Id::ED448 => "Ed448",
+            // ECDHE-ECDSA signs with it, so OpenSSL passes over a certificate that forbids that.
+            Id::EC if !self.may_sign() => {
+                let sentence = "is for a key that may not sign (its keyUsage lacks digitalSignature), \
+                                so no handshake would find a shared cipher";
+                return Some(Refusal::new("cert", sentence));
+            }
             _ => return None,
         };
         let sentence = format!(
@@ -66,6 +72,11 @@ impl Identity {
              (no handshake would find a shared cipher): use an ECDSA or RSA key"
         );
         Some(Refusal::new("key", sentence))
+    }
+
+    /// Whether the leaf's keyUsage, if it has one, lets its key sign (RFC 5280 section 4.2.1.3).
+    fn may_sign(&self) -> bool {
+        self.leaf.key_usage().is_none_or(|usage| usage.contains(X509KeyUsage::DIGITAL_SIGNATURE))
     }
 
     /// The word cipher suites have for what this key signs with.

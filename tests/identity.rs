@@ -44,6 +44,14 @@ fn self_signed() -> Issued {
     issue(&Template::default(), &certificates::ecdsa(), None)
 }
 
+fn wrong_in_every_way() -> Issued {
+    issue(
+        &Template { name: "other.test", valid: (-30, -1), ..Template::default() },
+        &certificates::ecdsa(),
+        None,
+    )
+}
+
 /// Servers that no client should talk to.
 fn impostors() -> Vec<(Issued, &'static str, Name)> {
     vec![
@@ -58,6 +66,8 @@ fn impostors() -> Vec<(Issued, &'static str, Name)> {
         (named("*.test"), "any.test", Name::CertificateName),
         (dated((-30, -1)), "server.test", Name::CertificateTime),
         (dated((1, 30)), "server.test", Name::CertificateTime),
+        // Of several faults the first is told, whether it ends the handshake or not.
+        (wrong_in_every_way(), "server.test", Name::UnknownCa),
     ]
 }
 
@@ -258,6 +268,7 @@ fn encrypted(passphrase: &[u8]) -> Vec<u8> {
 fn options_that_cannot_be_are_refused_in_a_sentence_that_names_them() {
     let text = |text: &str| vec![text.as_bytes().to_vec()];
     let ed25519 = trusted("server.test", &certificates::ed25519());
+    let certifier = issue(&Template { signs: false, ..Template::default() }, &certificates::ecdsa(), None);
     let rsa = certificates::rsa_server();
     let rows: Vec<(Config, &str)> = vec![
         (changed(|c| c.cert.clear()), "cert: is missing"),
@@ -297,6 +308,13 @@ fn options_that_cannot_be_are_refused_in_a_sentence_that_names_them() {
                 c.key = vec![ed25519.key_pem()];
             }),
             "key: is an Ed25519 key, which OpenSSL before 4.1 cannot use on a DTLS 1.2 server",
+        ),
+        (
+            changed(|c| {
+                c.cert = vec![certifier.cert_pem()];
+                c.key = vec![certifier.key_pem()];
+            }),
+            "cert: is for a key that may not sign",
         ),
         (changed(|c| c.ca = Some(Vec::new())), "ca: is an empty list"),
         (changed(|c| c.ca = Some(text("/etc/ssl/cert.pem"))), "ca: is not a certificate in PEM"),
