@@ -51,6 +51,8 @@ end
 
 makeSafe(uv.new_timer(), 'start')
 makeSafe(uv.new_udp(), 'recv_start', 'send')
+-- luv crashes where a handle is still closing when the process ends.
+uv.run()
 
 --- What callbacks throw from now on, until `helper.run` returns: a list.
 function helper.errors()
