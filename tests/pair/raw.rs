@@ -39,9 +39,18 @@ pub fn ask_for_short_records(builder: &SslContextBuilder, mode: u8) {
 
 impl Raw {
     pub fn client(context: &SslContext, mtu: u32) -> Raw {
+        Raw::new(context, mtu, |ssl| ssl.set_connect_state())
+    }
+
+    /// A server that asks for no cookie.
+    pub fn server(context: &SslContext, mtu: u32) -> Raw {
+        Raw::new(context, mtu, |ssl| ssl.set_accept_state())
+    }
+
+    fn new(context: &SslContext, mtu: u32, take_role: impl FnOnce(&mut Ssl)) -> Raw {
         let mut ssl = Ssl::new(context).unwrap();
         ssl.set_mtu(mtu).unwrap();
-        ssl.set_connect_state();
+        take_role(&mut ssl);
         let stream = SslStream::new(ssl, Wire::new(0)).unwrap();
         let mut raw = Raw { stream, connected: false, messages: Vec::new(), failure: None };
         raw.drive();
