@@ -76,7 +76,7 @@ impl Identity {
 
     /// Whether the leaf's keyUsage, if it has one, lets its key sign (RFC 5280 section 4.2.1.3).
     fn may_sign(&self) -> bool {
-        self.leaf.key_usage().is_none_or(|usage| usage.contains(X509KeyUsage::DIGITAL_SIGNATURE))
+        self.leaf.key_usage().map_or(true, |usage| usage.contains(X509KeyUsage::DIGITAL_SIGNATURE))
     }
 
     /// The word cipher suites have for what this key signs with.

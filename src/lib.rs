@@ -32,14 +32,15 @@
 //!
 //! [`Gate::examine_untrusted`] while its sender is a stranger; from then on
 //! [`Session::receive_untrusted`], which splits it into records ([`record`]), lets the [`screen`]
-//! choose what OpenSSL may see and in which order ([`reassembly`]), hands that over one record a
-//! read ([`datagram_bio`]), and queues what comes of it ([`output`]).
+//! choose what OpenSSL may see and in which order ([`reassembly`]), hands that to the [`engine`],
+//! which reads one record at a time ([`datagram_bio`]), and queues what comes of it ([`output`]).
 
 pub mod certificate;
 pub mod config;
 pub mod context;
 pub mod datagram_bio;
 pub mod discard;
+pub mod engine;
 pub mod error;
 pub mod established;
 pub mod gate;

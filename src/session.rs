@@ -2,20 +2,17 @@
 
 use crate::config::Mtu;
 use crate::context::{Context, PeerName};
-use crate::datagram_bio::Wire;
 use crate::discard::Discard;
+use crate::engine::{Engine, Reading};
 use crate::error::{Error, Name};
 use crate::established::Established;
 use crate::ffi;
 use crate::hello::Hello;
 use crate::output::{Output, Reason};
 use crate::reassembly::Expect;
-use crate::record::{Record, MAX_PLAINTEXT};
+use crate::record::Record;
 use crate::screen::{Admission, Phase, Screen};
 use bytes::Bytes;
-use openssl::error::ErrorStack;
-use openssl::ssl::{ErrorCode, Ssl, SslRef, SslStream};
-use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
@@ -47,7 +44,7 @@ pub struct Session {
     role: Role,
     stage: Stage,
     /// `None` until a server has the whole ClientHello, and once the session is closed.
-    tls: Option<SslStream<Wire>>,
+    engine: Option<Engine>,
     screen: Screen,
     outputs: VecDeque<Output>,
     deadlines: Deadlines,
@@ -101,11 +98,10 @@ impl Session {
         if !name.is_certifiable() {
             return Err(Error::new(Name::Handshake, "no certificate can be for that name"));
         }
-        ffi::clear_errors();
-        let ssl = context.client_ssl(&name).map_err(|stack| cannot_start(&stack))?;
+        let engine = Engine::new(context.client_ssl(&name), 0)?;
         let role = Role::Client { name, restarts: 0 };
         let mut session = Session::new(context, role, Screen::new(Expect::Server, 0), deadlines, now);
-        session.tls = Some(stream(ssl, 0)?);
+        session.engine = Some(engine);
         session.drive();
         session.settle();
         Ok(session)
@@ -137,7 +133,7 @@ impl Session {
             context: context.clone(),
             role,
             stage: Stage::Handshaking,
-            tls: None,
+            engine: None,
             screen,
             outputs: VecDeque::new(),
             deadlines,
@@ -234,14 +230,11 @@ impl Session {
     }
 
     fn retransmit(&mut self) {
-        let Some(tls) = &mut self.tls else { return };
-        ffi::clear_errors();
-        let going_on = ffi::handle_timeout(tls);
+        let Some(engine) = &mut self.engine else { return };
+        let outcome = engine.retransmit();
         self.collect();
-        ffi::clear_errors();
-        if !going_on {
-            let sentence = "the peer did not answer any of the retransmissions";
-            self.finish(Reason::Timeout, Some(Error::new(Name::TimedOut, sentence)));
+        if let Err(error) = outcome {
+            self.finish(Reason::Timeout, Some(error));
         }
     }
 
@@ -253,7 +246,8 @@ impl Session {
     /// [`Name::Invalid`] for an empty message, [`Name::MessageTooBig`] for one that fits no
     /// record: none of these harms the session. Anything else has ended it.
     pub fn send(&mut self, message: &[u8]) -> Result<Bytes, Error> {
-        let (Stage::Open, Some(tls), Some(established)) = (self.stage, &mut self.tls, &self.established)
+        let (Stage::Open, Some(engine), Some(established)) =
+            (self.stage, &mut self.engine, &self.established)
         else {
             return Err(Error::not_connected(self.state()));
         };
@@ -268,19 +262,12 @@ impl Session {
             );
             return Err(Error::new(Name::MessageTooBig, sentence));
         }
-        ffi::clear_errors();
-        let outcome = tls.ssl_write(message);
-        let datagram = tls.get_mut().take_datagram();
-        ffi::clear_errors();
-        match (outcome, datagram) {
-            (Ok(_), Some(datagram)) => Ok(datagram),
-            (outcome, _) => {
-                let error = Error::established(outcome.as_ref().err().and_then(|error| error.ssl_error()));
-                self.collect();
-                self.finish(Reason::Error, Some(error.clone()));
-                Err(error)
-            }
+        let sealed = engine.seal(message);
+        if let Err(error) = &sealed {
+            self.collect();
+            self.finish(Reason::Error, Some(error.clone()));
         }
+        sealed
     }
 
     /// Ends the session in good order: an established one with a close_notify, whose answer is
@@ -317,12 +304,12 @@ impl Session {
     pub fn lower_mtu(&mut self, refused: usize) -> Option<u32> {
         // IPv6's least MTU less its headers, IPv4's least reassembly size less its, OpenSSL's least.
         const STEPS: [u32; 3] = [1232, 548, Mtu::LEAST];
-        let tls = self.tls.as_ref().filter(|_| self.stage == Stage::Handshaking)?;
+        let engine = self.engine.as_ref().filter(|_| self.stage == Stage::Handshaking)?;
         if refused > self.mtu as usize {
             return Some(self.mtu);
         }
         self.mtu = STEPS.into_iter().find(|&step| (step as usize) < refused)?;
-        ffi::set_mtu(tls.ssl(), self.mtu);
+        ffi::set_mtu(engine.ssl(), self.mtu);
         Some(self.mtu)
     }
 
@@ -359,7 +346,7 @@ impl Session {
                 break;
             } else {
                 self.doubted_until = None;
-                if self.tls.is_none() {
+                if self.engine.is_none() {
                     self.begin_accepting();
                 }
             }
@@ -370,26 +357,12 @@ impl Session {
     fn begin_accepting(&mut self) {
         let Role::Server { plaintext_offset } = self.role else { return };
         let Some(hello) = self.screen.take(Phase::Plaintext) else { return };
-        ffi::clear_errors();
-        match self
-            .context
-            .server_ssl()
-            .map_err(|stack| cannot_start(&stack))
-            .and_then(|ssl| stream(ssl, plaintext_offset))
-        {
-            Ok(mut tls) => {
-                tls.get_mut().feed(&hello);
-                if ffi::listen(&mut tls) {
-                    self.tls = Some(tls);
-                    self.drive();
-                } else {
-                    let sentence = "the ClientHello is one that OpenSSL cannot go on from";
-                    self.finish(Reason::Error, Some(Error::new(Name::Handshake, sentence)));
-                }
-                ffi::clear_errors();
-            }
-            Err(error) => self.finish(Reason::Error, Some(error)),
-        }
+        let begun = Engine::new(self.context.server_ssl(), plaintext_offset).and_then(|mut engine| {
+            engine.feed(&hello);
+            engine.listen()?;
+            Ok(engine)
+        });
+        self.go_on_with(begun);
     }
 
     /// Starts afresh, with a new hello: the server refuses the cookie that was returned to it,
@@ -401,13 +374,18 @@ impl Session {
     fn restart(&mut self) {
         let Role::Client { name, restarts } = &mut self.role else { return };
         *restarts += 1;
-        ffi::clear_errors();
-        let fresh = self.context.client_ssl(name).map_err(|stack| cannot_start(&stack));
-        match fresh.and_then(|ssl| stream(ssl, 0)) {
-            Ok(tls) => {
-                ffi::set_mtu(tls.ssl(), self.mtu);
-                self.tls = Some(tls);
-                self.screen = Screen::new(Expect::Server, 0);
+        let fresh = Engine::new(self.context.client_ssl(name), 0);
+        if let Ok(engine) = &fresh {
+            ffi::set_mtu(engine.ssl(), self.mtu);
+        }
+        self.screen = Screen::new(Expect::Server, 0);
+        self.go_on_with(fresh);
+    }
+
+    fn go_on_with(&mut self, engine: Result<Engine, Error>) {
+        match engine {
+            Ok(engine) => {
+                self.engine = Some(engine);
                 self.drive();
             }
             Err(error) => self.finish(Reason::Error, Some(error)),
@@ -422,8 +400,8 @@ impl Session {
     /// Hands one record to OpenSSL and takes what comes of it. Says whether anything did: a sealed
     /// record that leads to nothing was forged, replayed or empty.
     fn feed(&mut self, record: &[u8]) -> bool {
-        let Some(tls) = &mut self.tls else { return false };
-        tls.get_mut().feed(record);
+        let Some(engine) = &mut self.engine else { return false };
+        engine.feed(record);
         let before = (self.outputs.len(), self.stage);
         self.drive();
         let heard = before != (self.outputs.len(), self.stage);
@@ -443,40 +421,32 @@ impl Session {
     }
 
     fn shake_hands(&mut self) {
-        let Some(tls) = &mut self.tls else { return };
-        ffi::clear_errors();
-        let outcome = tls.do_handshake();
+        let Some(engine) = &mut self.engine else { return };
+        let outcome = engine.shake_hands();
         if self.screen.lacks_shape() {
-            if let Some(shape) = ffi::sealed_shape(tls.ssl()) {
+            if let Some(shape) = ffi::sealed_shape(engine.ssl()) {
                 self.screen.expect_sealed(shape);
-                if let Some(longest) = ffi::max_fragment_length(tls.ssl()) {
+                if let Some(longest) = ffi::max_fragment_length(engine.ssl()) {
                     self.screen.shorten_plaintext(longest);
                 }
             }
         }
         self.collect();
         match outcome {
-            Ok(()) => self.establish(),
-            Err(error) if error.code() == ErrorCode::WANT_READ => {}
-            Err(error) => {
-                let cause = self.tls.as_ref().map(|tls| Error::handshake(tls.ssl(), error.ssl_error()));
-                let reason = match &cause {
-                    Some(cause) if cause.name == Name::TimedOut => Reason::Timeout,
-                    _ => Reason::Error,
-                };
-                self.finish(reason, cause);
-            }
+            Ok(true) => self.establish(),
+            Ok(false) => {}
+            Err(error) if error.name == Name::TimedOut => self.finish(Reason::Timeout, Some(error)),
+            Err(error) => self.finish(Reason::Error, Some(error)),
         }
-        ffi::clear_errors();
     }
 
     fn establish(&mut self) {
-        let Some(tls) = &self.tls else { return };
+        let Some(engine) = &self.engine else { return };
         let asked = match self.role {
             Role::Client { .. } => true,
             Role::Server { .. } => self.context.config().request_cert,
         };
-        self.established = Some(Established::of(tls.ssl(), asked));
+        self.established = Some(Established::of(engine.ssl(), asked));
         self.screen.finish();
         self.stage = Stage::Open;
         self.ends_at = self.idle_end();
@@ -485,49 +455,39 @@ impl Session {
     }
 
     fn read(&mut self) {
-        let Some(tls) = &mut self.tls else { return };
-        let end = SCRATCH.with_borrow_mut(|scratch| loop {
-            ffi::clear_errors();
-            match tls.ssl_read(scratch) {
-                Ok(length) if self.stage == Stage::Open => {
-                    self.outputs.push_back(Output::Message(Bytes::copy_from_slice(&scratch[..length])));
-                }
-                // The user has closed the session: nobody listens any more.
-                Ok(_) => {}
-                Err(error) => break error,
+        let Some(engine) = &mut self.engine else { return };
+        // Once the user has closed the session nobody listens any more.
+        let heard = self.stage == Stage::Open;
+        let end = engine.read(|message| {
+            if heard {
+                self.outputs.push_back(Output::Message(Bytes::copy_from_slice(message)));
             }
         });
-        match end.code() {
-            ErrorCode::WANT_READ => self.collect(),
-            ErrorCode::ZERO_RETURN => {
+        self.collect();
+        match end {
+            Reading::Waits => {}
+            Reading::Goodbye => {
                 self.say_goodbye();
                 self.finish(Reason::Closed, None);
             }
-            // The user has closed it, and the peer says no goodbye: OpenSSL fails at a repeated
-            // Finished, for one, since it repeats nothing behind a close_notify.
-            _ if self.stage == Stage::Closing => self.finish(Reason::Closed, None),
-            _ => {
-                self.collect();
-                self.finish(Reason::Error, Some(Error::established(end.ssl_error())));
-            }
+            // We have said goodbye, and the peer does not: OpenSSL fails at a repeated Finished, for
+            // one, since it repeats nothing behind a close_notify.
+            Reading::Failed(_) if self.stage == Stage::Closing => self.finish(Reason::Closed, None),
+            Reading::Failed(error) => self.finish(Reason::Error, Some(error)),
         }
-        ffi::clear_errors();
     }
 
-    /// Sends a close_notify, if none has been sent (RFC 5246 section 7.2.1).
     fn say_goodbye(&mut self) {
-        let Some(tls) = &mut self.tls else { return };
-        ffi::clear_errors();
-        // Whether the peer's has come as well is what SSL_read(3) tells.
-        let _ = tls.shutdown();
+        if let Some(engine) = &mut self.engine {
+            engine.say_goodbye();
+        }
         self.collect();
-        ffi::clear_errors();
     }
 
     /// Moves what OpenSSL wrote to the outputs.
     fn collect(&mut self) {
-        let Some(tls) = &mut self.tls else { return };
-        while let Some(datagram) = tls.get_mut().take_datagram() {
+        let Some(engine) = &mut self.engine else { return };
+        while let Some(datagram) = engine.take_datagram() {
             self.outputs.push_back(Output::Transmit(datagram));
         }
     }
@@ -536,7 +496,7 @@ impl Session {
     /// before anybody hears of the end.
     fn finish(&mut self, reason: Reason, error: Option<Error>) {
         self.stage = Stage::Closed;
-        self.tls = None;
+        self.engine = None;
         self.screen.finish();
         self.ends_at = None;
         self.retransmit_at = None;
@@ -566,16 +526,16 @@ impl Session {
     /// nothing is retransmitted by the clock.
     fn settle(&mut self) {
         const LONGEST_MS: u64 = 60_000;
-        let handshaking = self.tls.as_ref().filter(|_| self.stage == Stage::Handshaking);
-        self.retransmit_at = handshaking.and_then(|tls| ffi::timeout(tls.ssl())).map(|left| {
+        let handshaking = self.engine.as_ref().filter(|_| self.stage == Stage::Handshaking);
+        self.retransmit_at = handshaking.and_then(Engine::retransmits_in).map(|left| {
             let left_ms = left.as_micros().div_ceil(1000) as u64;
             self.now.saturating_add(left_ms.clamp(1, LONGEST_MS))
         });
     }
 
     fn phase(&self) -> Phase {
-        match (self.stage, &self.tls) {
-            (Stage::Handshaking, Some(tls)) if awaits_finished(tls.ssl()) => Phase::Finished,
+        match (self.stage, &self.engine) {
+            (Stage::Handshaking, Some(engine)) if engine.awaits_finished() => Phase::Finished,
             (Stage::Handshaking, _) => Phase::Plaintext,
             _ => Phase::Open,
         }
@@ -584,24 +544,4 @@ impl Session {
     fn idle_end(&self) -> Option<u64> {
         (self.deadlines.idle_ms > 0).then(|| self.now.saturating_add(self.deadlines.idle_ms))
     }
-}
-
-thread_local! {
-    /// Where messages are opened: a record's plaintext never fits less, and a smaller buffer
-    /// would cut it in two.
-    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; MAX_PLAINTEXT]);
-}
-
-fn stream(ssl: Ssl, plaintext_offset: u64) -> Result<SslStream<Wire>, Error> {
-    SslStream::new(ssl, Wire::new(plaintext_offset)).map_err(|stack| cannot_start(&stack))
-}
-
-fn cannot_start(stack: &ErrorStack) -> Error {
-    Error::new(Name::Handshake, format!("OpenSSL cannot start a session: {stack}"))
-}
-
-/// Whether the peer's ChangeCipherSpec has been taken and its Finished is due. The short name of
-/// OpenSSL's state (SSL_state_string(3)) has stayed the same where the numbers have not.
-fn awaits_finished(ssl: &SslRef) -> bool {
-    ssl.state_string() == "TRCCS"
 }

@@ -1,0 +1,156 @@
+//! OpenSSL's part of one session: records in, datagrams and messages out. The only place that works
+//! with its error queue, which each call finds and leaves empty.
+
+use crate::datagram_bio::Wire;
+use crate::error::{Error, Name};
+use crate::ffi;
+use crate::record::MAX_PLAINTEXT;
+use bytes::Bytes;
+use openssl::error::ErrorStack;
+use openssl::ssl::{ErrorCode, Ssl, SslRef, SslStream};
+use std::cell::RefCell;
+use std::time::Duration;
+
+/// One OpenSSL connection over a [`Wire`].
+pub struct Engine {
+    tls: SslStream<Wire>,
+}
+
+/// Why reading came to an end.
+#[derive(Debug)]
+pub enum Reading {
+    /// There is nothing more to read for now.
+    Waits,
+    /// The peer has sent its close_notify.
+    Goodbye,
+    /// OpenSSL has ended the connection.
+    Failed(Error),
+}
+
+thread_local! {
+    /// Where messages are opened: a record's plaintext is never longer, and a smaller buffer would
+    /// cut it in two.
+    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; MAX_PLAINTEXT]);
+}
+
+impl Engine {
+    /// Puts what a context has made on a wire that adds `plaintext_offset` to the sequence numbers
+    /// of plaintext records on their way out.
+    ///
+    /// # Errors
+    ///
+    /// [`Name::Handshake`] where OpenSSL could not make it.
+    pub fn new(ssl: Result<Ssl, ErrorStack>, plaintext_offset: u64) -> Result<Engine, Error> {
+        let made = ssl.and_then(|ssl| SslStream::new(ssl, Wire::new(plaintext_offset)));
+        ffi::clear_errors();
+        match made {
+            Ok(tls) => Ok(Engine { tls }),
+            Err(stack) => {
+                Err(Error::new(Name::Handshake, format!("OpenSSL cannot start a session: {stack}")))
+            }
+        }
+    }
+
+    /// Lays out the one record that OpenSSL reads next.
+    pub fn feed(&mut self, record: &[u8]) {
+        self.tls.get_mut().feed(record);
+    }
+
+    /// Starts a server from the ClientHello that was fed, whose cookie the gate has accepted.
+    ///
+    /// # Errors
+    ///
+    /// [`Name::Handshake`] where OpenSSL cannot go on from it.
+    pub fn listen(&mut self) -> Result<(), Error> {
+        let sentence = "the ClientHello is one that OpenSSL cannot go on from";
+        let goes_on = self.call(ffi::listen);
+        goes_on.then_some(()).ok_or_else(|| Error::new(Name::Handshake, sentence))
+    }
+
+    /// Goes on with the handshake. Says whether it is complete.
+    ///
+    /// # Errors
+    ///
+    /// What OpenSSL has ended it for. Its alert is among the datagrams.
+    pub fn shake_hands(&mut self) -> Result<bool, Error> {
+        self.call(|tls| match tls.do_handshake() {
+            Ok(()) => Ok(true),
+            Err(error) if error.code() == ErrorCode::WANT_READ => Ok(false),
+            Err(error) => Err(Error::handshake(tls.ssl(), error.ssl_error())),
+        })
+    }
+
+    /// Reads every message that is there.
+    pub fn read(&mut self, mut on_message: impl FnMut(&[u8])) -> Reading {
+        SCRATCH.with_borrow_mut(|scratch| loop {
+            match self.call(|tls| tls.ssl_read(scratch)) {
+                Ok(length) => on_message(&scratch[..length]),
+                Err(error) => match error.code() {
+                    ErrorCode::WANT_READ => break Reading::Waits,
+                    ErrorCode::ZERO_RETURN => break Reading::Goodbye,
+                    _ => break Reading::Failed(Error::established(error.ssl_error())),
+                },
+            }
+        })
+    }
+
+    /// Seals a message into a datagram.
+    ///
+    /// # Errors
+    ///
+    /// What OpenSSL has ended the connection for.
+    pub fn seal(&mut self, message: &[u8]) -> Result<Bytes, Error> {
+        let outcome = self.call(|tls| tls.ssl_write(message));
+        match (outcome, self.take_datagram()) {
+            (Ok(_), Some(datagram)) => Ok(datagram),
+            (outcome, _) => {
+                Err(Error::established(outcome.as_ref().err().and_then(|error| error.ssl_error())))
+            }
+        }
+    }
+
+    /// Sends a close_notify, if none has been sent (RFC 5246 section 7.2.1).
+    pub fn say_goodbye(&mut self) {
+        // Whether the peer's has come as well is what reading tells.
+        let _ = self.call(SslStream::shutdown);
+    }
+
+    /// Sends the last flight again, if OpenSSL finds that it is time to.
+    ///
+    /// # Errors
+    ///
+    /// [`Name::TimedOut`] where it has done so too often.
+    pub fn retransmit(&mut self) -> Result<(), Error> {
+        let sentence = "the peer did not answer any of the retransmissions";
+        let going_on = self.call(ffi::handle_timeout);
+        going_on.then_some(()).ok_or_else(|| Error::new(Name::TimedOut, sentence))
+    }
+
+    /// How long until it wants to, by the wall clock; `None` while nothing waits for an answer.
+    pub fn retransmits_in(&self) -> Option<Duration> {
+        ffi::timeout(self.ssl())
+    }
+
+    /// Takes the next datagram that OpenSSL has written.
+    pub fn take_datagram(&mut self) -> Option<Bytes> {
+        self.tls.get_mut().take_datagram()
+    }
+
+    /// Whether the peer's ChangeCipherSpec has been taken and its Finished is due. The short name of
+    /// OpenSSL's state (SSL_state_string(3)) has stayed the same where the numbers have not.
+    pub fn awaits_finished(&self) -> bool {
+        self.ssl().state_string() == "TRCCS"
+    }
+
+    /// What OpenSSL knows.
+    pub fn ssl(&self) -> &SslRef {
+        self.tls.ssl()
+    }
+
+    fn call<T>(&mut self, function: impl FnOnce(&mut SslStream<Wire>) -> T) -> T {
+        ffi::clear_errors();
+        let outcome = function(&mut self.tls);
+        ffi::clear_errors();
+        outcome
+    }
+}
