@@ -222,3 +222,15 @@ fn a_wall_clock_that_steps_ends_no_handshake() {
         }
     }
 }
+
+#[test]
+fn a_wall_clock_that_is_put_back_and_right_again_delays_a_retransmission_by_a_minute_at_most() {
+    let mut pair = Setup::default().pair_in(Box::new(|_| Vec::new()));
+    pair.skew = -3_600_000;
+    pair.run(10_000);
+    pair.weather = fair();
+    pair.skew = 0;
+    pair.connect();
+    assert!(pair.now < 65_000, "it took {} ms", pair.now);
+    pair.assert_unharmed();
+}
