@@ -1,3 +1,4 @@
+local Dial = require('dtls/dial')
 local dtls = require('dtls')
 local helper = require('spec.helper')
 local uv = helper.uv
@@ -15,6 +16,13 @@ local function resolving(names, fn)
   local ok, err = pcall(fn)
   uv.getaddrinfo = original
   if not ok then error(err, 0) end
+end
+
+-- How long an address may be silent, for one spec.
+local function impatient(ms)
+  local patience = Dial.patience
+  Dial.patience = ms
+  finally(function () Dial.patience = patience end)
 end
 
 -- A session that is asked once and then closed.
@@ -187,6 +195,23 @@ describe('sending', function ()
     helper.finish(pair.server)
     assert.is_nil(seen[2])
   end)
+
+  it('calls back each time, also where a callback sends or throws', function ()
+    local pair = helper.pair()
+    local errors = helper.errors()
+    local called = {}
+    local function note(name) return function () called[#called + 1] = name end end
+    pair.client:send('1', function () error('of the user') end)
+    pair.client:send('2', function ()
+      note('2')()
+      pair.client:send('4', note('4'))
+    end)
+    pair.client:send('3', note('3'))
+    helper.runUntil(function () return #called == 3 end)
+    helper.finish(pair.server)
+    assert.same({ '2', '3', '4' }, called)
+    assert.equal(1, #errors)
+  end)
 end)
 
 describe('a server', function ()
@@ -238,6 +263,16 @@ describe('a server', function ()
     assert.truthy(seen[1][2]:find(seen[1][3] .. ': ', 1, true))
     assert.truthy(seen[1][3]:find('^EAI_'))
     assert.same({ 'close' }, seen[2])
+  end)
+
+  it('that is closed at once is never listening', function ()
+    local identity = helper.localhost()
+    local server = dtls.createServer({ cert = identity.cert, key = identity.key })
+    local seen = helper.record(server, 'listening', 'error', 'close')
+    assert(server:listen(0, '127.0.0.1'))
+    server:close()
+    helper.run()
+    assert.same({ { 'close' } }, seen)
   end)
 
   it('can be closed before it listens, and more than once', function ()
@@ -345,6 +380,8 @@ describe('a host name', function ()
   end)
 
   it('leads to the server whichever of its addresses that listens on', function ()
+    -- A refusal is heard, and no time is lost.
+    impatient(60000)
     resolving({ localhost = { '::1', '127.0.0.1' } }, function ()
       assert.equal('Echo: hello', (askAcross('127.0.0.1', { host = 'localhost' })))
     end)
@@ -353,7 +390,8 @@ describe('a host name', function ()
     end)
   end)
 
-  it('is given up neither at an address that cannot be reached nor at one that is silent', function ()
+  it('leads on from an address that is silent, or that cannot be reached', function ()
+    impatient(100 * helper.slowness)
     local silent = uv.new_udp()
     assert(silent:bind('::1', 0))
     local identity = helper.localhost()
@@ -365,6 +403,26 @@ describe('a host name', function ()
       assert.equal('127.0.0.1', session:remoteAddress().ip)
     end)
     silent:close()
+    helper.finish(server)
+  end)
+
+  it('does not lead on from an address that has answered, however slowly', function ()
+    impatient(100)
+    local silent, server, port, relay
+    server, port = helper.echoServer()
+    relay = helper.relay(port, function (data, _, number, send)
+      if number < 2 then send(data) else helper.after(150, function () send(data) end) end
+    end)
+    silent = uv.new_udp()
+    assert(silent:bind('127.0.0.2', relay.port))
+    resolving({ localhost = { '127.0.0.1', '127.0.0.2' } }, function ()
+      local session = helper.connect(relay.port, { host = 'localhost', retransmitTimeout = 1000 })
+      helper.runUntil(function () return session:getProtocol() end)
+      assert.equal('127.0.0.1', session:remoteAddress().ip)
+      session:destroy()
+    end)
+    silent:close()
+    relay.close()
     helper.finish(server)
   end)
 
@@ -388,12 +446,20 @@ describe('a host name', function ()
   end)
 
   it('need not be resolved to the end', function ()
+    local cancelled
+    local cancel = uv.cancel
+    function uv.cancel(request)
+      cancelled = request
+      return cancel(request)
+    end
+    finally(function () uv.cancel = cancel end)
     local session = helper.connect(9, { host = 'localhost' })
     local seen = helper.record(session, 'error', 'close')
     session:close()
     session:destroy()
     helper.run()
     assert.same({ { 'close', 'closed' } }, seen)
+    assert.truthy(cancelled)
   end)
 end)
 
@@ -413,6 +479,19 @@ describe('a client', function ()
     assert(server:listen(port, '127.0.0.1'))
     helper.runUntil(function () return session:getProtocol() end)
     helper.finish(server)
+  end)
+
+  it('holds a socket and a timer, and nothing else', function ()
+    local function handles()
+      local found = 0
+      uv.walk(function (handle) if not handle:is_closing() then found = found + 1 end end)
+      return found
+    end
+    local pair = helper.pair(nil, { host = 'localhost' })
+    local before = handles()
+    pair.client:destroy()
+    assert.equal(before - 2, handles())
+    helper.finish(pair.server)
   end)
 
   it('hears nobody but its peer', function ()

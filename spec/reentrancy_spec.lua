@@ -81,6 +81,23 @@ describe('from inside', function ()
   end
 end)
 
+describe('what a handler brings about', function ()
+  it('comes when it has returned', function ()
+    local pair = helper.pair()
+    local order = {}
+    pair.client:on('message', function ()
+      pair.client:destroy()
+      order[#order + 1] = 'returned'
+    end)
+    pair.client:on('close', function () order[#order + 1] = 'close' end)
+    pair.peer:send('x')
+    helper.runUntil(function () return #order == 2 end)
+    assert.same({ 'returned', 'close' }, order)
+    pair.peer:destroy()
+    helper.finish(pair.server)
+  end)
+end)
+
 describe('a session that nobody holds', function ()
   it('lives on, and hears its messages', function ()
     local server, port = helper.echoServer()

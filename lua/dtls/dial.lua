@@ -4,14 +4,14 @@ local Endpoint = require('dtls/endpoint')
 local address = require('dtls/address')
 local loop = require('dtls/loop')
 
--- How long the first address may stay silent before the next is tried; doubled each time round.
--- The handshake's own first retransmission falls into it.
-local PATIENCE_MS = 1500
-
 --- The search of one session for its peer. *resolving → trying → over*
 --- @class (private) dtls.Dial
 local Dial = {}
 Dial.__index = Dial
+
+--- How long the first address may stay silent before the next is tried, in milliseconds; doubled each
+--- time round. The handshake's own first retransmission falls into it.
+Dial.patience = 1500
 
 --- Starts the search. `shared` is the endpoint whose socket is to be used; without one, each address
 --- is tried from a socket of its own, connected to it, so that a refusal is heard of.
@@ -23,7 +23,6 @@ function Dial.start(session, context, opts, shared)
     opts = opts,
     shared = shared,
     endsAt = loop.now() + opts.handshakeTimeout,
-    patience = PATIENCE_MS,
     timer = loop.uv.new_timer(),
   }, Dial)
   session._dial = self

@@ -82,7 +82,6 @@ function Session:close(callback)
   end
   if self._core then
     self._core:close(loop.now())
-    if self._state == 'open' then self._state = 'closing' end
     drain.run(self._endpoint, self)
   elseif self._dial then
     self._dial:cancel('closed')
