@@ -419,6 +419,8 @@ describe('a host name', function ()
       local session = helper.connect(relay.port, { host = 'localhost', retransmitTimeout = 1000 })
       helper.runUntil(function () return session:getProtocol() end)
       assert.equal('127.0.0.1', session:remoteAddress().ip)
+      -- It has not begun anew either.
+      assert.equal(1, server:stats().challenges)
       session:destroy()
     end)
     silent:close()
