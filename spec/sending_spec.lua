@@ -4,6 +4,7 @@ local Udp = require('dtls/udp')
 local helper = require('spec.helper')
 local pki = require('spec.support.pki')
 local program = require('spec.support.program')
+local uv = helper.uv
 
 -- Runs a script in a network namespace that has a loopback and nothing else, with a server, a
 -- connected session and `shell` at hand. Returns what it printed.
@@ -89,6 +90,17 @@ describe('a session whose socket refuses a datagram', function ()
     assert.equal('grown by less than 20 MB\ttrue\nclosed closed\n', output)
   end)
 
+  itIsolated('sends what waits before its socket is closed, the last word too', function ()
+    local output = inNamespace([[
+      shell('tc qdisc add dev lo root tbf rate 4mbit burst 32kbit latency 10s')
+      local peer = server._peers:list()[1]
+      for _ = 1, 300 do peer:send(('x'):rep(1000)) end
+      print('waiting', server._udp.handle:get_send_queue_count() > 0)
+      server:close()
+    ]])
+    assert.equal('waiting\ttrue\nclosed closed\n', output)
+  end)
+
   it('makes the datagrams of a handshake smaller where they are too long, once a flight', function ()
     local chain = pki.longChain()
     local send, warnings = Udp.send, {}
@@ -108,5 +120,71 @@ describe('a session whose socket refuses a datagram', function ()
     assert.equal(#warnings, server:stats().sendErrors)
     assert.truthy(#warnings >= 1)
     helper.finish(client, server)
+  end)
+end)
+
+describe('a burst of messages', function ()
+  it('arrives whole and once each, as far as the socket can hold it', function ()
+    local pair = helper.pair()
+    local heard, wrong, count, over = {}, 0, 0, false
+    pair.peer:on('message', function (data)
+      if data == 'over' then over = true return end
+      local number = tonumber(data:match('^(%d+) x+$'))
+      if not number or #data ~= 100 + number % 100 or heard[number] then wrong = wrong + 1 end
+      heard[number or 0] = true
+      count = count + 1
+    end)
+    for number = 1, 1000 do
+      local start = number .. ' '
+      assert(pair.client:send(start .. ('x'):rep(100 + number % 100 - #start)))
+    end
+    -- Said until it is heard, since the socket may still be full.
+    local saying = uv.new_timer()
+    saying:start(10, 10, function () pair.client:send('over') end)
+    helper.runUntil(function () return over end)
+    saying:close()
+    helper.finish(pair.client, pair.server)
+    assert.equal(0, wrong)
+    assert.truthy(count > 100, count .. ' have arrived')
+  end)
+end)
+
+describe('a socket that reports an error on receiving', function ()
+  it('goes on receiving', function ()
+    -- A relay whose front can go and come back, while the server sees the same peer.
+    local back, front, clientPort = uv.new_udp()
+    local server, port = helper.echoServer()
+    assert(back:bind('127.0.0.1', 0))
+    local function open(at)
+      front = uv.new_udp()
+      assert(front:bind('127.0.0.1', at))
+      front:recv_start(function (_, data, from)
+        if not from then return end
+        clientPort = from.port
+        back:try_send(data, '127.0.0.1', port)
+      end)
+      return front:getsockname().port
+    end
+    local at = open(0)
+    back:recv_start(function (_, data, from)
+      if from and not front:is_closing() then front:try_send(data, '127.0.0.1', clientPort) end
+    end)
+    local session = helper.connect(at)
+    local warnings, heard = helper.record(session, 'warning'), helper.record(session, 'message')
+    helper.runUntil(function () return session:getProtocol() end)
+    front:close()
+    helper.after(5, function () session:send('lost') end)
+    helper.runUntil(function () return #warnings > 0 end)
+    assert.equal('ECONNREFUSED', warnings[1][3])
+    open(at)
+    assert(session:send('arrives'))
+    helper.runUntil(function () return #heard == 1 end)
+    assert.equal('Echo: arrives', heard[1][2])
+    session:close(function ()
+      front:close()
+      back:close()
+    end)
+    helper.runUntil(function () return server:stats().sessions == 0 end)
+    helper.finish(server)
   end)
 end)
