@@ -126,6 +126,14 @@ function helper.runUntil(done, limit)
   error('what was waited for did not happen', 2)
 end
 
+--- The text of a file.
+function helper.read(path)
+  local file = assert(io.open(path))
+  local text = file:read('*a')
+  file:close()
+  return text
+end
+
 --- Calls `fn` from the loop after `ms`.
 function helper.after(ms, fn)
   local timer = uv.new_timer()

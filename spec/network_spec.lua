@@ -22,6 +22,18 @@ local function exchange(count, onDatagram)
   return pair, relay, heard, atServer
 end
 
+-- A connected pair from now on whose server is not heard: what it sends is in `held`, as functions
+-- that let it go.
+local function exchangeHeld()
+  local held, holding = {}, false
+  local pair, relay, heard, atServer = exchange(0, function (data, fromClient, _, send)
+    if fromClient or not holding then return send(data) end
+    held[#held + 1] = function () send(data) end
+  end)
+  holding = true
+  return pair, relay, heard, atServer, held
+end
+
 local function finish(pair, relay)
   pair.client:destroy()
   pair.server:close()
@@ -77,13 +89,7 @@ describe('over a network', function ()
   end)
 
   it('that holds thirty datagrams and lets them go at once, every message is whole', function ()
-    local held = {}
-    local holding = false
-    local pair, relay, heard, atServer = exchange(0, function (data, fromClient, _, send)
-      if fromClient or not holding then return send(data) end
-      held[#held + 1] = function () send(data) end
-    end)
-    holding = true
+    local pair, relay, heard, atServer, held = exchangeHeld()
     for number = 1, 30 do pair.client:send(('%d'):format(number) .. ('x'):rep(30 * number)) end
     helper.runUntil(function () return #held == 30 end)
     for _, release in ipairs(held) do release() end
@@ -93,13 +99,7 @@ describe('over a network', function ()
   end)
 
   it('that turns the order of a burst round, every message is whole', function ()
-    local held = {}
-    local holding = false
-    local pair, relay, heard, atServer = exchange(0, function (data, fromClient, _, send)
-      if fromClient or not holding then return send(data) end
-      held[#held + 1] = function () send(data) end
-    end)
-    holding = true
+    local pair, relay, heard, atServer, held = exchangeHeld()
     for number = 1, 30 do pair.client:send('message ' .. number) end
     helper.runUntil(function () return #held == 30 end)
     for index = 30, 1, -1 do held[index]() end

@@ -5,14 +5,7 @@ local options = require('dtls/options')
 local pki = require('spec.support.pki')
 local program = require('spec.support.program')
 
-local function read(path)
-  local file = assert(io.open(path))
-  local text = file:read('*a')
-  file:close()
-  return text
-end
-
-local readme = read('README.md')
+local readme = helper.read('README.md')
 
 -- The fenced blocks of a language.
 local function blocks(language)
@@ -55,7 +48,7 @@ describe('the README', function ()
   end)
 
   it('names every error', function ()
-    for name in read('src/error.rs'):gmatch('=> "(E%u+)"') do
+    for name in helper.read('src/error.rs'):gmatch('=> "(E%u+)"') do
       assert.truthy(readme:find('`' .. name .. '`', 1, true), name .. ' is missing')
     end
   end)
@@ -69,7 +62,7 @@ describe('the README', function ()
   end)
 
   it('names only what make can make', function ()
-    local makefile = read('Makefile')
+    local makefile = helper.read('Makefile')
     local code = table.concat(blocks('sh')) .. table.concat({ readme:match('`(make [^`\n]+)`') }, '\n')
     for goal in code:gmatch('make (%l[%l-]*)') do
       assert.truthy(('\n' .. makefile):find('\n' .. goal .. ':', 1, true), 'make ' .. goal)

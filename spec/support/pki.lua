@@ -24,13 +24,6 @@ local function openssl(...)
   if status ~= 0 then error(output, 2) end
 end
 
-local function read(path)
-  local file = assert(io.open(path))
-  local text = file:read('*a')
-  file:close()
-  return text
-end
-
 --- Writes a file into the directory and returns its path.
 function pki.write(name, text)
   local path = pki.path(name)
@@ -71,7 +64,7 @@ local function certificate(id, keyPath, issuer, ...)
     args[#args + 1] = extension
   end
   openssl(unpack(args))
-  return { certPath = path, keyPath = keyPath, cert = read(path), key = read(keyPath) }
+  return { certPath = path, keyPath = keyPath, cert = helper.read(path), key = helper.read(keyPath) }
 end
 
 -- They sign handshakes as well, where a spec wants nothing but a certificate.
