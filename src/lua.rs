@@ -155,7 +155,6 @@ impl UserData for LuaSession {
         });
         methods.add_method_mut("poll", |lua, this, ()| poll(lua, &mut this.0));
         methods.add_method_mut("lower_mtu", |_, this, refused: usize| Ok(this.0.lower_mtu(refused)));
-        methods.add_method("state", |_, this, ()| Ok(this.0.state()));
         methods.add_method("established", |lua, this, ()| {
             this.0.established().map(|established| shown(lua, established)).transpose()
         });

@@ -109,9 +109,6 @@ function Session:poll() end
 --- @return integer? mtu
 function Session:lower_mtu(refused) end
 
---- @return 'handshaking'|'open'|'closing'|'closed'
-function Session:state() end
-
 --- What the handshake has shown; nil until it is complete.
 --- @return dtls_core.Established?
 function Session:established() end
