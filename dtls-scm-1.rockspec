@@ -32,6 +32,7 @@ build = {
     lua = {
       ['dtls'] = 'lua/dtls/init.lua',
       ['dtls.address'] = 'lua/dtls/address.lua',
+      ['dtls.certificate'] = 'lua/dtls/certificate.lua',
       ['dtls.client'] = 'lua/dtls/client.lua',
       ['dtls.deadlines'] = 'lua/dtls/deadlines.lua',
       ['dtls.dial'] = 'lua/dtls/dial.lua',
@@ -44,8 +45,10 @@ build = {
       ['dtls.loop'] = 'lua/dtls/loop.lua',
       ['dtls.options'] = 'lua/dtls/options.lua',
       ['dtls.peers'] = 'lua/dtls/peers.lua',
+      ['dtls.question'] = 'lua/dtls/question.lua',
       ['dtls.server'] = 'lua/dtls/server.lua',
       ['dtls.session'] = 'lua/dtls/session.lua',
+      ['dtls.sni'] = 'lua/dtls/sni.lua',
       ['dtls.udp'] = 'lua/dtls/udp.lua',
     },
   },

@@ -1,6 +1,7 @@
 //! What a context is made of: plain data, valid by construction. Every refusal is a sentence that
 //! names the option.
 
+use crate::psk::Psk;
 use std::fmt;
 
 /// An option that cannot be: which one, and why. `options.lua` turns the name into the user's
@@ -95,6 +96,29 @@ impl Version {
     }
 }
 
+/// A set of defaults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// For hosts on the Internet.
+    General,
+    /// For constrained devices (RFC 7925): their cipher suites, and patience.
+    Iot,
+}
+
+impl Profile {
+    /// Reads a name as users write it.
+    ///
+    /// # Errors
+    ///
+    /// Refuses names that nobody knows.
+    pub fn parse(name: &str) -> Result<Profile, Refusal> {
+        match name {
+            "iot" => Ok(Profile::Iot),
+            other => Err(Refusal::new("profile", format!("must be 'iot', got '{}'", other.escape_default()))),
+        }
+    }
+}
+
 /// Everything a [`Context`](crate::Context) is made of. PEM texts are parsed there.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -110,6 +134,16 @@ pub struct Config {
     pub request_cert: bool,
     /// Whether a peer that cannot be verified is refused.
     pub reject_unauthorized: bool,
+    /// Whether the user is asked about every peer, and not only OpenSSL.
+    pub ask_peer: bool,
+    /// Where pre-shared keys come from, if there are any.
+    pub psk: Option<Psk>,
+    /// What a server tells its clients about which key to use.
+    pub psk_identity_hint: Option<Vec<u8>>,
+    /// Whether a server treats an unknown identity as if its key were wrong.
+    pub hide_unknown_identity: bool,
+    /// Where the defaults came from.
+    pub profile: Profile,
     /// The oldest version accepted.
     pub min_version: Version,
     /// The newest version offered.
@@ -135,6 +169,11 @@ impl Default for Config {
             ca: None,
             request_cert: false,
             reject_unauthorized: true,
+            ask_peer: false,
+            psk: None,
+            psk_identity_hint: None,
+            hide_unknown_identity: false,
+            profile: Profile::General,
             min_version: Version::Dtls12,
             max_version: Version::Dtls12,
             ciphers: None,
@@ -142,6 +181,22 @@ impl Default for Config {
             sigalgs: None,
             mtu: Mtu::default(),
             retransmit_timeout_ms: 1000,
+        }
+    }
+}
+
+impl Config {
+    /// The defaults of a profile.
+    pub fn of_profile(profile: Profile) -> Config {
+        match profile {
+            Profile::General => Config::default(),
+            Profile::Iot => Config {
+                profile,
+                mtu: Mtu(512),
+                // RFC 7925 section 11: a slow network answers after several seconds.
+                retransmit_timeout_ms: 9000,
+                ..Config::default()
+            },
         }
     }
 }

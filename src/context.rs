@@ -1,26 +1,23 @@
 //! A [`Config`] made into an OpenSSL context, with the mandatory options and why.
 
-use crate::config::{Config, Refusal, Version};
+use crate::config::{Config, Profile, Refusal, Version};
+use crate::desk::Desk;
 use crate::ffi;
-use crate::identity::{read_certificates, Identity};
+use crate::identity::Identity;
+use crate::psk::{self, Psk};
 use crate::reassembly::Expect;
+use crate::suites::{self, Authentication};
+use crate::trust;
 use once_cell::unsync::OnceCell;
 use openssl::error::ErrorStack;
 use openssl::ssl::{
     Ssl, SslContext, SslContextBuilder, SslMethod, SslMode, SslOptions, SslRef, SslSessionCacheMode,
     SslVerifyMode, SslVersion,
 };
-use openssl::x509::store::{X509Lookup, X509Store, X509StoreBuilder};
+use openssl::x509::store::X509Store;
 use openssl::x509::verify::X509CheckFlags;
-use openssl::x509::{X509VerifyResult, X509};
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
 
-/// Forward-secret key exchange with authenticated encryption: nothing else by default (RFC 9325).
-/// AES-128 first: as safe for the life of a session, and cheaper.
-const DEFAULT_CIPHERS: &str = "ECDHE+AES128+AESGCM:ECDHE+AESGCM:ECDHE+CHACHA20";
-/// Whatever list is given: no suite that leaves the peer or the data unprotected.
-const NEVER: &str = ":!aNULL:!eNULL";
 /// Fast curves first. A short list keeps the hello small.
 const DEFAULT_GROUPS: &str = "X25519:P-256:P-384:P-521";
 
@@ -59,6 +56,14 @@ impl PeerName {
         }
     }
 
+    /// The host name, if it is one.
+    pub fn host(&self) -> Option<&str> {
+        match self {
+            PeerName::Dns(host) => Some(host),
+            PeerName::Address(_) => None,
+        }
+    }
+
     /// Whether a certificate can be for it. To OpenSSL the empty name and one that begins with a
     /// dot are patterns, for any name and for any below it (X509_VERIFY_PARAM_set1_host(3)).
     pub fn is_certifiable(&self) -> bool {
@@ -87,7 +92,15 @@ impl Context {
         for identity in &identities {
             install(&mut builder, identity)?;
         }
-        let roots = read_roots(&config)?;
+        if let Some(psk) = &config.psk {
+            psk.check()?;
+            psk::install(&mut builder);
+        }
+        if let Some(hint) = &config.psk_identity_hint {
+            psk::hint(&mut builder, hint)
+                .map_err(|_| Refusal::new("psk_identity_hint", "must be at most 256 bytes without a NUL"))?;
+        }
+        let roots = trust::read_roots(&config)?;
         for root in roots.iter().flatten() {
             builder.add_client_ca(root).map_err(|e| unexpected(&e))?;
         }
@@ -103,7 +116,7 @@ impl Context {
         }
         let context = Context { ssl, config, suites, identities, trusted: OnceCell::new() };
         if let Some(roots) = roots {
-            let store = build_store(roots).map_err(|e| unexpected(&e))?;
+            let store = trust::store_of(roots).map_err(|e| unexpected(&e))?;
             // unwrap: the cell was made empty in the line above.
             context.trusted.set(store).unwrap_or_else(|_| unreachable!("set twice"));
         }
@@ -115,22 +128,26 @@ impl Context {
     ///
     /// # Errors
     ///
-    /// A [`Refusal`] where it has no certificate, or one that no handshake could use, or where
-    /// peers are to be verified and nothing is trusted.
+    /// A [`Refusal`] where it has neither a certificate nor pre-shared keys, or a certificate that no
+    /// handshake could use, or where peers are to be verified and nothing is trusted.
     pub fn check_server(&self) -> Result<(), Refusal> {
-        if self.identities.is_empty() {
-            return Err(Refusal::new("cert", "is missing: a server needs a certificate and its key"));
+        if self.identities.is_empty() && self.config.psk.is_none() {
+            let sentence = "is missing: a server needs a certificate and its key, or options.psk";
+            return Err(Refusal::new("cert", sentence));
         }
         if let Some(refusal) = self.identities.iter().find_map(Identity::server_refusal) {
             return Err(refusal);
         }
-        let can_serve = |suite: &ffi::Suite| {
-            self.identities.iter().any(|id| id.authentication() == suite_key(&suite.name))
-        };
-        if !self.suites.iter().any(can_serve) {
-            let keys: Vec<_> = self.identities.iter().map(Identity::authentication).collect();
-            let sentence =
-                format!("leaves no cipher suite that this {} certificate can serve", keys.join(" and "));
+        let proofs: Vec<_> = self.identities.iter().filter_map(Identity::authentication).collect();
+        let usable = |suite: &ffi::Suite| suites::is_usable(&suite.name, self.config.psk.as_ref(), &proofs);
+        if !self.suites.iter().any(usable) {
+            let sentence = match (self.config.psk.is_some(), proofs.first()) {
+                (true, _) => "leaves no cipher suite that what is given in psk and cert can serve",
+                (_, Some(Authentication::Ecdsa)) => {
+                    "leaves no cipher suite that this ECDSA certificate can serve"
+                }
+                _ => "leaves no cipher suite that this RSA certificate can serve",
+            };
             return Err(Refusal::new("ciphers", sentence));
         }
         if self.config.request_cert {
@@ -143,9 +160,16 @@ impl Context {
     ///
     /// # Errors
     ///
-    /// A [`Refusal`] where servers are to be verified and nothing is trusted.
+    /// A [`Refusal`] where servers are to be verified and nothing is trusted, or where the pre-shared
+    /// keys are those of a server.
     pub fn check_client(&self) -> Result<(), Refusal> {
-        if self.config.reject_unauthorized {
+        if let Some(Psk::Table(_)) = self.config.psk {
+            let sentence = "must be { identity = …, key = … } or a function for a client: \
+                            a table of identities is a server's";
+            return Err(Refusal::new("psk", sentence));
+        }
+        let proves = |suite: &ffi::Suite| Authentication::of_suite(&suite.name) != Authentication::Psk;
+        if self.suites.iter().any(proves) && self.config.reject_unauthorized {
             self.trusted()?;
         }
         Ok(())
@@ -159,6 +183,11 @@ impl Context {
     /// What a server of this context expects to hear.
     pub(crate) fn expect_from_client(&self) -> Expect {
         Expect::Client { certificate: self.config.request_cert }
+    }
+
+    /// Whether it has a certificate to present.
+    pub(crate) fn has_certificate(&self) -> bool {
+        !self.identities.is_empty()
     }
 
     /// A fresh OpenSSL session, about to accept.
@@ -190,34 +219,31 @@ impl Context {
 
     fn fresh_ssl(&self) -> Result<Ssl, ErrorStack> {
         let mut ssl = Ssl::new(&self.ssl)?;
+        Desk::set_up(&mut ssl);
         ssl.set_mtu(self.config.mtu.bytes())?;
         ffi::set_first_timeout(&mut ssl, self.config.retransmit_timeout_ms);
         Ok(ssl)
+    }
+
+    /// Whether a peer is judged by more than OpenSSL's verification.
+    pub(crate) fn judges_itself(&self) -> bool {
+        self.config.ask_peer
     }
 
     fn verify(&self, ssl: &mut SslRef, strict: SslVerifyMode) {
         if let Ok(store) = self.trusted() {
             ffi::set_verify_store(ssl, store);
         }
-        if self.config.reject_unauthorized {
-            ssl.set_verify(strict);
-        } else {
-            // The verdict is kept all the same, for `authorized`: the first fault, as a refusal would
-            // have it. OpenSSL goes on and keeps the last.
-            let first = AtomicI32::new(X509VerifyResult::OK.as_raw());
-            ssl.set_verify_callback(SslVerifyMode::PEER, move |passed, chain| {
-                let ok = X509VerifyResult::OK.as_raw();
-                if !passed {
-                    let _ = first.compare_exchange(ok, chain.error().as_raw(), Relaxed, Relaxed);
-                }
-                chain.set_error(ffi::verify_result(first.load(Relaxed)));
-                true
-            });
+        match (self.config.reject_unauthorized, self.judges_itself()) {
+            (true, false) => ssl.set_verify(strict),
+            // Somebody without a certificate is refused by OpenSSL, all others are judged later.
+            (true, true) => trust::verify_and_go_on(ssl, strict),
+            (false, _) => trust::verify_and_go_on(ssl, SslVerifyMode::PEER),
         }
     }
 
     fn trusted(&self) -> Result<&X509Store, Refusal> {
-        self.trusted.get_or_try_init(system_store)
+        self.trusted.get_or_try_init(trust::system_store)
     }
 }
 
@@ -242,6 +268,11 @@ fn mandatory(config: &Config) -> Result<SslContextBuilder, ErrorStack> {
     builder.set_mode(SslMode::RELEASE_BUFFERS);
     // The gate has judged the cookie before a session exists: DTLSv1_listen only wants to hear it.
     builder.set_cookie_verify_cb(|_, _| true);
+    // For peers whose only forward-secret PSK suites are the DHE ones (RFC 5487).
+    ffi::choose_dh_group(&mut builder);
+    if config.profile == Profile::Iot {
+        ffi::allow_ccm8(&mut builder);
+    }
     ffi::set_max_certificate_list(&mut builder, Expect::Server.longest_message());
     builder.set_min_proto_version(Some(ssl_version(config.min_version)))?;
     builder.set_max_proto_version(Some(ssl_version(config.max_version)))?;
@@ -261,10 +292,10 @@ fn lists(builder: &mut SslContextBuilder, config: &Config) -> Result<(), Refusal
             format!("is no list that OpenSSL understands: '{}' (see {manual})", list.escape_default());
         Refusal::new(option, sentence)
     };
-    let ciphers = config.ciphers.as_deref().unwrap_or(DEFAULT_CIPHERS);
+    let ciphers = config.ciphers.clone().unwrap_or_else(|| suites::default_list(config));
     builder
-        .set_cipher_list(&format!("{ciphers}{NEVER}"))
-        .map_err(|_| refuse("ciphers", ciphers, "openssl-ciphers(1)"))?;
+        .set_cipher_list(&format!("{ciphers}{}", suites::NEVER))
+        .map_err(|_| refuse("ciphers", &ciphers, "openssl-ciphers(1)"))?;
     let groups = config.groups.as_deref().unwrap_or(DEFAULT_GROUPS);
     builder.set_groups_list(groups).map_err(|_| refuse("groups", groups, "SSL_CTX_set1_groups_list(3)"))?;
     if let Some(sigalgs) = &config.sigalgs {
@@ -288,61 +319,7 @@ fn install(builder: &mut SslContextBuilder, identity: &Identity) -> Result<(), R
     Ok(())
 }
 
-/// The key that a server needs for a suite, from OpenSSL's name of it.
-fn suite_key(name: &str) -> &'static str {
-    if name.contains("ECDSA") {
-        "ECDSA"
-    } else if name.contains("PSK") && !name.starts_with("RSA-PSK") {
-        "PSK"
-    } else {
-        "RSA"
-    }
-}
-
-fn read_roots(config: &Config) -> Result<Option<Vec<X509>>, Refusal> {
-    let Some(texts) = &config.ca else { return Ok(None) };
-    if texts.is_empty() {
-        return Err(Refusal::new(
-            "ca",
-            "is an empty list, so nobody could be trusted: leave it out for the system's trust store",
-        ));
-    }
-    let lists: Result<Vec<_>, _> = texts.iter().map(|pem| read_certificates("ca", pem)).collect();
-    Ok(Some(lists?.into_iter().flatten().collect()))
-}
-
-fn build_store(certificates: Vec<X509>) -> Result<X509Store, ErrorStack> {
-    let mut builder = X509StoreBuilder::new()?;
-    for certificate in certificates {
-        builder.add_cert(certificate)?;
-    }
-    Ok(builder.build())
-}
-
-/// The system's trust store. A vendored OpenSSL does not know where that is.
-fn system_store() -> Result<X509Store, Refusal> {
-    let missing = || {
-        Refusal::new(
-            "ca",
-            "is missing, and this system has no trust store (on Debian the package ca-certificates): \
-             pass the CA's certificate in PEM",
-        )
-    };
-    let found = openssl_probe::probe();
-    let from_file = found.cert_file.and_then(|file| std::fs::read(file).ok());
-    if let Some(certificates) = from_file.and_then(|pem| read_certificates("ca", &pem).ok()) {
-        return build_store(certificates).map_err(|e| unexpected(&e));
-    }
-    let directory =
-        found.cert_dir.into_iter().find(|dir| dir.read_dir().is_ok_and(|mut files| files.next().is_some()));
-    let directory = directory.as_deref().and_then(|dir| dir.to_str()).ok_or_else(missing)?;
-    let mut builder = X509StoreBuilder::new().map_err(|e| unexpected(&e))?;
-    let lookup = builder.add_lookup(X509Lookup::hash_dir()).map_err(|e| unexpected(&e))?;
-    lookup.add_dir(directory, openssl::ssl::SslFiletype::PEM).map_err(|_| missing())?;
-    Ok(builder.build())
-}
-
 /// What can only fail for want of memory, or where OpenSSL was built without what we need.
-fn unexpected(error: &ErrorStack) -> Refusal {
+pub(crate) fn unexpected(error: &ErrorStack) -> Refusal {
     Refusal::new("context", format!("cannot be made: {error}"))
 }

@@ -27,12 +27,24 @@ pub enum Name {
     CertificateTime,
     /// The peer's certificate cannot be accepted for another reason.
     Certificate,
+    /// The peer's certificate has been revoked.
+    CertificateRevoked,
     /// The peer presented no certificate though one is required.
     NoCertificate,
+    /// The user's own judgement: the peer is not welcome.
+    Denied,
+    /// Nobody has a key for that PSK identity.
+    UnknownIdentity,
+    /// The two ends have different keys for the PSK identity.
+    WrongKey,
+    /// The server has no such host.
+    ServerName,
     /// The two ends have no cipher suite in common.
     NoCipher,
     /// The two ends have no protocol version in common.
     Version,
+    /// A hook failed: it threw, or its answer is none.
+    Hook,
     /// The peer ended the session with a fatal alert.
     Alert,
     /// The handshake failed for another reason.
@@ -53,9 +65,15 @@ impl Name {
             Name::CertificateName => "ECERTNAME",
             Name::CertificateTime => "ECERTTIME",
             Name::Certificate => "ECERT",
+            Name::CertificateRevoked => "ECERTREVOKED",
             Name::NoCertificate => "ENOCERT",
+            Name::Denied => "EDENIED",
+            Name::UnknownIdentity => "EPSKIDENTITY",
+            Name::WrongKey => "EPSKKEY",
+            Name::ServerName => "ESERVERNAME",
             Name::NoCipher => "ENOCIPHER",
             Name::Version => "EVERSION",
+            Name::Hook => "EHOOK",
             Name::Alert => "EALERT",
             Name::Handshake => "EHANDSHAKE",
             Name::Protocol => "EPROTO",
@@ -63,19 +81,57 @@ impl Name {
     }
 }
 
-/// A failure: its name, and a sentence for people. Displayed as luv does, `NAME: sentence`.
+/// A failure: its name, and a sentence for people. Displayed as luv does, `NAME: sentence`, with the
+/// alert that went with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
     /// What programs compare.
     pub name: Name,
     /// What people read.
     pub sentence: String,
+    /// The fatal alert that told the other end, if one did.
+    pub alert: Option<Alert>,
+}
+
+/// A fatal alert (RFC 5246 section 7.2.2) by its number and whose it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Alert {
+    /// Ours.
+    Sent(u8),
+    /// The peer's.
+    Received(u8),
+}
+
+impl fmt::Display for Alert {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (word, number) = match *self {
+            Alert::Sent(number) => ("sent", number),
+            Alert::Received(number) => ("received", number),
+        };
+        write!(f, "{word} alert {number}, {}", crate::ffi::alert_description(number))
+    }
+}
+
+/// How far a handshake was when the peer refused to go on: some alerts mean one thing here and
+/// another there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// We are a client, and no ServerHello has come.
+    pub only_hello: bool,
+    /// We are a client that was asked for a certificate and has none.
+    pub lacks_certificate: bool,
 }
 
 impl Error {
     /// Makes a failure of a name and a sentence.
     pub fn new(name: Name, sentence: impl Into<String>) -> Error {
-        Error { name, sentence: sentence.into() }
+        Error { name, sentence: sentence.into(), alert: None }
+    }
+
+    /// The same with the alert that we have sent of it.
+    pub(crate) fn with_alert_sent(mut self, number: Option<u8>) -> Error {
+        self.alert = self.alert.or(number.map(Alert::Sent));
+        self
     }
 
     /// There is no session to send on, and why.
@@ -83,10 +139,29 @@ impl Error {
         Error::new(Name::NotConnected, format!("the session is {state}"))
     }
 
-    /// The peer sent this fatal alert.
-    pub(crate) fn alert(description: u8) -> Error {
-        let meaning = crate::ffi::alert_description(description);
-        Error::new(Name::Alert, format!("the peer refused with the alert {meaning} ({description})"))
+    /// The peer sent this fatal alert. Where its number says what the two ends disagree about, the
+    /// name is the one that the other end has for it.
+    pub(crate) fn alert(number: u8, progress: Progress) -> Error {
+        let (name, sentence) = match number {
+            40 if progress.only_hello => {
+                (Name::NoCipher, "the server finds nothing in common with what we offer")
+            }
+            40 if progress.lacks_certificate => {
+                (Name::NoCertificate, "the server requires a certificate, and we have none for it")
+            }
+            42 | 43 | 46 | 113 | 114 => (Name::Certificate, "the peer does not accept our certificate"),
+            44 => (Name::CertificateRevoked, "to the peer our certificate has been revoked"),
+            45 => (Name::CertificateTime, "to the peer our certificate is not valid at this time"),
+            48 => (Name::UnknownCa, "the peer does not trust the CA of our certificate"),
+            49 => (Name::Denied, "the peer does not want us"),
+            70 | 86 => (Name::Version, "the peer does not speak the version that we do"),
+            71 => (Name::NoCipher, "the peer wants cipher suites that are safer than ours"),
+            112 => (Name::ServerName, "the server has no host of that name"),
+            115 => (Name::UnknownIdentity, "the server does not know our PSK identity"),
+            116 => (Name::NoCertificate, "the server requires a certificate, and we have none for it"),
+            _ => (Name::Alert, "the peer ended the session with a fatal alert"),
+        };
+        Error { alert: Some(Alert::Received(number)), ..Error::new(name, sentence) }
     }
 
     /// A chain that does not verify.
@@ -96,9 +171,26 @@ impl Error {
             62..=64 => (Name::CertificateName, "the peer's certificate is for another name"),
             9 | 10 => (Name::CertificateTime, "the peer's certificate is not valid at this time"),
             2 | 18..=21 => (Name::UnknownCa, "the peer's certificate leads to no trusted CA"),
+            23 => (Name::CertificateRevoked, "the peer's certificate has been revoked"),
             _ => (Name::Certificate, "the peer's certificate was refused"),
         };
         Error::new(name, format!("{what} ({})", result.error_string()))
+    }
+
+    /// The alert that tells the peer of this failure in what it has presented (RFC 5246 section 7.2.2,
+    /// RFC 4279 section 2, RFC 6066 section 3), as OpenSSL has it where it is OpenSSL who finds it.
+    pub(crate) fn alert_to_send(&self) -> u8 {
+        match self.name {
+            Name::NoCertificate => 40,
+            Name::Certificate | Name::CertificateName => 42,
+            Name::CertificateRevoked => 44,
+            Name::CertificateTime => 45,
+            Name::UnknownCa => 48,
+            Name::Denied => 49,
+            Name::ServerName => 112,
+            Name::UnknownIdentity => 115,
+            _ => 80,
+        }
     }
 
     /// What OpenSSL says of a handshake that it ended.
@@ -116,7 +208,7 @@ impl Error {
             ),
             258 | 266 | 267 => Error::new(Name::Version, "the peer does not speak DTLS 1.2"),
             312 => Error::new(Name::TimedOut, "the peer did not answer any of the retransmissions"),
-            code @ 1000..=1255 => Error::alert((code - 1000) as u8),
+            code @ 1000..=1255 => Error::alert((code - 1000) as u8, Progress::default()),
             _ => Error::new(Name::Handshake, format!("the handshake failed: {}", reason.text)),
         }
     }
@@ -124,7 +216,9 @@ impl Error {
     /// What OpenSSL says of an established session that it ended.
     pub(crate) fn established(stack: Option<&ErrorStack>) -> Error {
         match ssl_reason(stack) {
-            Some(Cause { code: code @ 1000..=1255, .. }) => Error::alert((code - 1000) as u8),
+            Some(Cause { code: code @ 1000..=1255, .. }) => {
+                Error::alert((code - 1000) as u8, Progress::default())
+            }
             Some(cause) => Error::new(Name::Protocol, format!("the session broke: {}", cause.text)),
             None => Error::new(Name::Protocol, "the session broke for a reason OpenSSL does not name"),
         }
@@ -133,7 +227,8 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.name.as_str(), self.sentence)
+        write!(f, "{}: {}", self.name.as_str(), self.sentence)?;
+        self.alert.map_or(Ok(()), |alert| write!(f, " ({alert})"))
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a completed handshake has shown. There is no such value before, so nothing can be mistaken
 //! for verified by default.
 
+use crate::desk::Desk;
 use crate::error::{Error, Name};
 use crate::ffi;
 use crate::record::MAX_PLAINTEXT;
@@ -12,8 +13,12 @@ pub struct Established {
     /// What the verification of the peer's certificate came to: `Ok` where it presented one and that
     /// leads to a trusted CA and is for the right name; `None` where nobody asked for one.
     pub verification: Option<Result<(), Error>>,
-    /// The peer's certificate, if it presented one.
-    pub certificate: Option<X509>,
+    /// The peer's certificates, its own first; empty where it presented none.
+    pub chain: Vec<X509>,
+    /// The host that the client wanted (RFC 6066 section 3).
+    pub server_name: Option<String>,
+    /// The identity by which a pre-shared key was chosen.
+    pub psk_identity: Option<Vec<u8>>,
     /// The protocol version in OpenSSL's words: `DTLSv1.2`.
     pub protocol: &'static str,
     /// The cipher suite.
@@ -38,8 +43,8 @@ impl Established {
     /// Reads it off an OpenSSL session whose handshake is complete. `asked` says whether the peer
     /// was asked for a certificate.
     pub(crate) fn of(ssl: &SslRef, asked: bool) -> Established {
-        let certificate = ssl.peer_certificate();
-        let verdict = match (&certificate, ssl.verify_result()) {
+        let chain = peer_chain(ssl);
+        let verdict = match (chain.first(), ssl.verify_result()) {
             (None, _) => Err(Error::new(Name::NoCertificate, "the peer presented no certificate")),
             (Some(_), X509VerifyResult::OK) => Ok(()),
             (Some(_), result) => Err(Error::certificate(result)),
@@ -48,7 +53,9 @@ impl Established {
         let cipher = ssl.current_cipher();
         Established {
             verification: asked.then_some(verdict),
-            certificate,
+            chain,
+            server_name: None,
+            psk_identity: Desk::of(ssl).psk_identity(),
             protocol: ssl.version_str(),
             cipher: Cipher {
                 name: cipher.map_or("unknown", |cipher| cipher.name()),
@@ -58,4 +65,12 @@ impl Established {
             max_payload: ffi::data_mtu(ssl).min(record),
         }
     }
+}
+
+/// The peer's certificates, its own first. (To a server OpenSSL shows the others without it.)
+pub(crate) fn peer_chain(ssl: &SslRef) -> Vec<X509> {
+    let Some(leaf) = ssl.peer_certificate() else { return Vec::new() };
+    let others = ssl.peer_cert_chain().into_iter().flatten().map(ToOwned::to_owned);
+    let others: Vec<_> = others.filter(|other| *other != leaf).collect();
+    std::iter::once(leaf).chain(others).collect()
 }

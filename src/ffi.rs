@@ -3,10 +3,9 @@
 #![allow(unsafe_code)]
 
 use crate::datagram_bio::Wire;
-use crate::screen::SealedShape;
 use foreign_types::ForeignTypeRef;
-use libc::{c_int, c_long, c_uint, c_void, timeval};
-use once_cell::sync::Lazy;
+use libc::{c_char, c_int, c_long, c_uint, c_void, timeval};
+use once_cell::sync::{Lazy, OnceCell};
 use openssl::error::ErrorStack;
 use openssl::ex_data::Index;
 use openssl::ssl::{Ssl, SslCipherRef, SslContextBuilder, SslContextRef, SslRef, SslStream};
@@ -14,7 +13,7 @@ use openssl::stack::Stack;
 use openssl::x509::store::X509StoreRef;
 use openssl::x509::{X509Ref, X509VerifyResult};
 use openssl_sys as sys;
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::time::Duration;
 
 /// An address that we never look at: DTLSv1_listen(3) insists on filling one in.
@@ -31,6 +30,10 @@ extern "C" {
     fn DTLSv1_listen(ssl: *mut sys::SSL, client: *mut BioAddr) -> c_int;
     fn DTLS_set_timer_cb(ssl: *mut sys::SSL, callback: TimerCallback);
     fn DTLS_get_data_mtu(ssl: *const sys::SSL) -> usize;
+    fn SSL_CTX_use_psk_identity_hint(context: *mut sys::SSL_CTX, hint: *const c_char) -> c_int;
+    fn SSL_get_psk_identity_hint(ssl: *const sys::SSL) -> *const c_char;
+    fn SSL_CTX_get_security_callback(context: *const sys::SSL_CTX) -> Option<SecurityCallback>;
+    fn SSL_CTX_set_security_callback(context: *mut sys::SSL_CTX, callback: SecurityCallback);
     fn SSL_get_pending_cipher(ssl: *const sys::SSL) -> *const sys::SSL_CIPHER;
     fn SSL_get1_supported_ciphers(ssl: *mut sys::SSL) -> *mut sys::stack_st_SSL_CIPHER;
     fn SSL_SESSION_get_max_fragment_length(session: *const sys::SSL_SESSION) -> u8;
@@ -42,6 +45,7 @@ const CTRL_SET_MAX_CERT_LIST: c_int = 51;
 const CTRL_DTLS_GET_TIMEOUT: c_int = 73;
 const CTRL_DTLS_HANDLE_TIMEOUT: c_int = 74;
 const CTRL_CHAIN_CERT: c_int = 89;
+const CTRL_SET_DH_AUTO: c_int = 118;
 const CTRL_SET_VERIFY_CERT_STORE: c_int = 106;
 const INIT_NO_LOAD_CONFIG: u64 = 0x80;
 const INIT_NO_ATEXIT: u64 = 0x0008_0000;
@@ -157,8 +161,8 @@ pub fn data_mtu(ssl: &SslRef) -> usize {
     unsafe { DTLS_get_data_mtu(ssl.as_ptr()) }
 }
 
-/// The shape of sealed records under the cipher suite that has been agreed on, if one has.
-pub fn sealed_shape(ssl: &SslRef) -> Option<SealedShape> {
+/// OpenSSL's name of the cipher suite that has been agreed on, if one has.
+pub fn pending_suite(ssl: &SslRef) -> Option<&'static str> {
     // SAFETY: returns null or a pointer into OpenSSL's static table of suites.
     let pending = unsafe { SSL_get_pending_cipher(ssl.as_ptr()) };
     if pending.is_null() {
@@ -166,7 +170,28 @@ pub fn sealed_shape(ssl: &SslRef) -> Option<SealedShape> {
     }
     // SAFETY: not null, and static, as above. (The crate's type wants a mutable pointer and only reads.)
     let cipher = unsafe { SslCipherRef::from_ptr(pending.cast_mut()) };
-    Some(SealedShape::of_suite(cipher.name()))
+    Some(cipher.name())
+}
+
+/// OpenSSL's name of the cipher suite in use, or else of the one that has been agreed on.
+pub fn suite(ssl: &SslRef) -> Option<&'static str> {
+    ssl.current_cipher().map(SslCipherRef::name).or_else(|| pending_suite(ssl))
+}
+
+/// Tells clients which pre-shared key to use, SSL_CTX_use_psk_identity_hint(3).
+pub fn use_psk_identity_hint(builder: &mut SslContextBuilder, hint: &[u8]) -> Result<(), ErrorStack> {
+    let text = CString::new(hint).map_err(|_| ErrorStack::get())?;
+    // SAFETY: the context copies the string, which is terminated and alive.
+    let outcome = unsafe { SSL_CTX_use_psk_identity_hint(builder.as_ptr(), text.as_ptr()) };
+    (outcome == 1).then_some(()).ok_or_else(ErrorStack::get)
+}
+
+/// The hint that the server has given, SSL_get_psk_identity_hint(3).
+pub fn psk_identity_hint(ssl: &SslRef) -> Option<Vec<u8>> {
+    // SAFETY: returns null or a terminated string that the borrowed session keeps.
+    let hint = unsafe { SSL_get_psk_identity_hint(ssl.as_ptr()) };
+    // SAFETY: not null, and terminated, as above.
+    (!hint.is_null()).then(|| unsafe { CStr::from_ptr(hint) }.to_bytes().to_vec())
 }
 
 /// The plaintext that a record may hold where RFC 6066's max_fragment_length was negotiated.
@@ -228,6 +253,61 @@ pub fn add_chain_certificate(
     } else {
         Err(ErrorStack::get())
     }
+}
+
+/// Lets a server take a group that is as strong as the rest for DHE, SSL_CTX_set_dh_auto(3).
+pub fn choose_dh_group(builder: &mut SslContextBuilder) {
+    // SAFETY: stores a number.
+    unsafe { sys::SSL_CTX_ctrl(builder.as_ptr(), CTRL_SET_DH_AUTO, 1, std::ptr::null_mut()) };
+}
+
+type SecurityCallback = unsafe extern "C" fn(
+    *const sys::SSL,
+    *const sys::SSL_CTX,
+    c_int,
+    c_int,
+    c_int,
+    *mut c_void,
+    *mut c_void,
+) -> c_int;
+
+/// OpenSSL's own judgement of what a security level permits.
+static DEFAULT_SECURITY: OnceCell<SecurityCallback> = OnceCell::new();
+
+/// Permits the suites with AES-CCM_8, whose 64-bit tag no security level above 0 permits, and
+/// changes nothing else of the level, SSL_CTX_set_security_callback(3).
+pub fn allow_ccm8(builder: &mut SslContextBuilder) {
+    // SAFETY: reads and stores a function pointer; both functions are there for ever.
+    unsafe {
+        if let Some(default) = SSL_CTX_get_security_callback(builder.as_ptr()) {
+            DEFAULT_SECURITY.get_or_init(|| default);
+            SSL_CTX_set_security_callback(builder.as_ptr(), permit_ccm8);
+        }
+    }
+}
+
+unsafe extern "C" fn permit_ccm8(
+    ssl: *const sys::SSL,
+    context: *const sys::SSL_CTX,
+    operation: c_int,
+    bits: c_int,
+    nid: c_int,
+    other: *mut c_void,
+    extra: *mut c_void,
+) -> c_int {
+    // SSL_SECOP_CIPHER_SUPPORTED, _SHARED and _CHECK of <openssl/ssl.h>: `other` is a cipher suite.
+    const OTHER_CIPHER: c_int = 1 << 16;
+    if operation & !0xffff == OTHER_CIPHER && !other.is_null() {
+        // SAFETY: for these operations OpenSSL passes a pointer into its static table of suites.
+        let suite = unsafe { SslCipherRef::from_ptr(other.cast()) };
+        if suite.name().ends_with("CCM8") {
+            return 1;
+        }
+    }
+    // SAFETY: the arguments are passed on as they came. There is a default: see `allow_ccm8`.
+    DEFAULT_SECURITY
+        .get()
+        .map_or(0, |default| unsafe { default(ssl, context, operation, bits, nid, other, extra) })
 }
 
 /// Limits the length of a peer's certificate chain, SSL_CTX_set_max_cert_list(3).

@@ -1,5 +1,6 @@
-//! What the gate reads of a ClientHello (RFC 6347 section 4.2.1, RFC 5246 section 7.4.1.2): the
-//! fields up to the cookie, which lie in its first fragment whatever the sender's MTU.
+//! What is read of a ClientHello before OpenSSL sees it (RFC 6347 section 4.2.1, RFC 5246 section
+//! 7.4.1.2): by the gate the fields up to the cookie, which lie in its first fragment whatever the
+//! sender's MTU; by a session, which has the whole message, what its user may want to decide upon.
 
 use crate::discard::Discard;
 use crate::record::{Record, HANDSHAKE};
@@ -61,6 +62,80 @@ impl<'a> Hello<'a> {
         let cookie = body.get(fixed.len() + 1..fixed.len() + 1 + cookie)?;
         Some(Hello { record_sequence: record.sequence, message_sequence, fixed, cookie })
     }
+}
+
+/// What a whole ClientHello asks for, as far as a decision may hang on it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wishes {
+    /// The session that the client wants to resume by its id; empty where it wants none.
+    pub session_id: Vec<u8>,
+    /// The host that it wants (RFC 6066 section 3), in lower case.
+    pub server_name: Option<String>,
+    /// Whether it wants a stapled OCSP response (RFC 6066 section 8).
+    pub status_request: bool,
+    /// Whether it offers the extended master secret (RFC 7627).
+    pub extended_master_secret: bool,
+}
+
+impl Wishes {
+    /// Reads the body of a ClientHello message. What does not parse is left out: it is OpenSSL who
+    /// refuses a hello.
+    pub fn read_untrusted(body: &[u8]) -> Wishes {
+        let mut wishes = Wishes::default();
+        // Whatever was understood before the fault is kept.
+        let _ = wishes.fill_untrusted(body);
+        wishes
+    }
+
+    fn fill_untrusted(&mut self, body: &[u8]) -> Option<()> {
+        const VERSION_AND_RANDOM: usize = 34;
+        let mut rest = body.get(VERSION_AND_RANDOM..)?;
+        self.session_id = take_u8_list(&mut rest)?.to_vec();
+        let _cookie = take_u8_list(&mut rest)?;
+        let _suites = take_u16_list(&mut rest)?;
+        let _compressions = take_u8_list(&mut rest)?;
+        let mut extensions = take_u16_list(&mut rest)?;
+        while !extensions.is_empty() {
+            let kind = take_u16(&mut extensions)?;
+            let content = take_u16_list(&mut extensions)?;
+            match kind {
+                0 => self.server_name = host_name(content),
+                5 => self.status_request = true,
+                23 => self.extended_master_secret = true,
+                _ => {}
+            }
+        }
+        Some(())
+    }
+}
+
+/// Reads the one host name of a server_name extension.
+fn host_name(mut extension: &[u8]) -> Option<String> {
+    const HOST_NAME: u8 = 0;
+    let (&kind, mut name) = take_u16_list(&mut extension)?.split_first()?;
+    let name = take_u16_list(&mut name).filter(|_| kind == HOST_NAME)?;
+    Some(String::from_utf8_lossy(name).to_lowercase())
+}
+
+fn take<'a>(rest: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
+    let taken = rest.get(..length)?;
+    *rest = &rest[length..];
+    Some(taken)
+}
+
+fn take_u16(rest: &mut &[u8]) -> Option<u16> {
+    take(rest, 2).map(|bytes| u16::from_be_bytes([bytes[0], bytes[1]]))
+}
+
+fn take_u8_list<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let length = usize::from(take(rest, 1)?[0]);
+    take(rest, length)
+}
+
+/// Takes what a 16-bit length stands in front of.
+pub(crate) fn take_u16_list<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let length = usize::from(take_u16(rest)?);
+    take(rest, length)
 }
 
 /// Reads a 24-bit big-endian number.

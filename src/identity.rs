@@ -2,6 +2,7 @@
 
 use crate::config::{Config, Refusal};
 use crate::ffi;
+use crate::suites::Authentication;
 use openssl::pkey::{Id, PKey, Private};
 use openssl::x509::{X509KeyUsage, X509};
 
@@ -79,12 +80,12 @@ impl Identity {
         self.leaf.key_usage().map_or(true, |usage| usage.contains(X509KeyUsage::DIGITAL_SIGNATURE))
     }
 
-    /// The word cipher suites have for what this key signs with.
-    pub fn authentication(&self) -> &'static str {
+    /// What cipher suites this key can prove a server's identity in.
+    pub fn authentication(&self) -> Option<Authentication> {
         match self.key.id() {
-            Id::RSA | Id::RSA_PSS => "RSA",
-            Id::EC => "ECDSA",
-            _ => "none",
+            Id::RSA | Id::RSA_PSS => Some(Authentication::Rsa),
+            Id::EC => Some(Authentication::Ecdsa),
+            _ => None,
         }
     }
 }

@@ -6,7 +6,7 @@
 //!        user ───▶ session.lua ─────────────────────────────▶ Session
 //!                                                               │ outputs, drained to the last
 //!  out   UDP  ◀── udp.lua ◀── endpoint.lua ◀── transmit ────────┤
-//!        user ◀── session.lua ◀── connected, message, closed ───┤
+//!        user ◀── session.lua ◀── connected, message, closed, question
 //!        timer ◀─ endpoint.lua ◀── timeout (always the last) ───┘
 //!
 //!        Lua: sockets, timers, the table of peers, names.   Rust: no socket handle, no timer, no Lua value.
@@ -15,8 +15,9 @@
 //! # The four laws
 //!
 //! 1. **Rust never calls Lua.** It holds no Lua value and no user code runs while it works, so no
-//!    call can re-enter it, no coroutine can yield through it and no Lua error can unwind it.
-//! 2. **Mutate, then drain.** After `receive`, `close` or `expire` the endpoint drains
+//!    call can re-enter it, no coroutine can yield through it and no Lua error can unwind it. What
+//!    is the user's to decide is a [`Question`], and the session waits for its answer.
+//! 2. **Mutate, then drain.** After `receive`, `close`, `answer` or `expire` the endpoint drains
 //!    [`Output`]s until [`Output::Timeout`]. User handlers run during the drain and may call
 //!    anything; a nested drain returns at once and the outer one finishes the work. (`send` is the
 //!    short cut: it changes nothing but a sequence number, and returns its one datagram.)
@@ -39,6 +40,7 @@ pub mod certificate;
 pub mod config;
 pub mod context;
 pub mod datagram_bio;
+pub mod desk;
 pub mod discard;
 pub mod engine;
 pub mod error;
@@ -47,10 +49,14 @@ pub mod gate;
 pub mod hello;
 pub mod identity;
 pub mod output;
+pub mod psk;
+pub mod question;
 pub mod reassembly;
 pub mod record;
 pub mod screen;
 pub mod session;
+pub mod suites;
+pub mod trust;
 
 mod ffi;
 #[cfg(any(feature = "luajit", feature = "lua51"))]
@@ -63,7 +69,8 @@ pub use error::{Error, Name};
 pub use established::Established;
 pub use gate::{Gate, Verdict};
 pub use output::{Output, Reason};
-pub use session::{Deadlines, Session};
+pub use question::{Answer, Question};
+pub use session::{Deadlines, Session, Terms};
 
 /// The OpenSSL this module runs on, as it names itself: `OpenSSL 3.6.3 9 Jun 2026`.
 pub fn openssl_version() -> &'static str {

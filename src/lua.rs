@@ -5,17 +5,23 @@
 //! function takes and returns.
 
 use crate::certificate::{self, Description};
-use crate::config::{Config, Mtu, Refusal, Version};
+use crate::config::{Config, Mtu, Profile, Refusal, Version};
 use crate::context::{Context, PeerName};
+use crate::desk::PskPair;
 use crate::error::Error;
 use crate::established::Established;
 use crate::gate::{Gate, Verdict};
 use crate::output::Output;
-use crate::session::{Deadlines, Session};
+use crate::psk::Psk;
+use crate::question::{Answer, Presented, Question};
+use crate::session::{Deadlines, Session, Terms};
 use bytes::Bytes;
 use mlua::prelude::*;
 use mlua::{MultiValue, UserData, UserDataMethods};
+use openssl::x509::X509;
+use std::collections::HashMap;
 use std::rc::Rc;
+use zeroize::Zeroizing;
 
 /// Opens the module: `require('dtls_core')`.
 #[mlua::lua_module(name = "dtls_core")]
@@ -62,7 +68,11 @@ fn generate_certificate(lua: &Lua, (names, days): (Vec<String>, u32)) -> LuaResu
 
 /// Reads the core's spelling of the options, whose types `options.lua` has checked.
 fn config(options: &LuaTable) -> LuaResult<Result<Config, Refusal>> {
-    let default = Config::default();
+    let profile = options.get::<Option<String>>("profile")?.map(|name| Profile::parse(&name)).transpose();
+    let default = match profile {
+        Ok(profile) => Config::of_profile(profile.unwrap_or(Profile::General)),
+        Err(refusal) => return Ok(Err(refusal)),
+    };
     let mtu = options.get::<Option<u32>>("mtu")?.map_or(Ok(default.mtu), Mtu::new);
     let version = |option: &'static str, default| -> LuaResult<Result<Version, Refusal>> {
         let name = options.get::<Option<String>>(option)?;
@@ -75,15 +85,25 @@ fn config(options: &LuaTable) -> LuaResult<Result<Config, Refusal>> {
         (Err(refusal), ..) | (_, Err(refusal), _) | (.., Err(refusal)) => return Ok(Err(refusal)),
     };
     let list = |option| LuaResult::Ok(options.get::<Option<Vec<LuaString>>>(option)?.map(to_bytes));
+    let bytes = |option: &str| -> LuaResult<Option<Vec<u8>>> {
+        Ok(options.get::<Option<LuaString>>(option)?.map(|text| text.as_bytes().to_vec()))
+    };
     Ok(Ok(Config {
         cert: list("cert")?.unwrap_or_default(),
         key: list("key")?.unwrap_or_default(),
-        passphrase: options.get::<Option<LuaString>>("passphrase")?.map(|text| text.as_bytes().to_vec()),
+        passphrase: bytes("passphrase")?,
         ca: list("ca")?,
         request_cert: options.get::<Option<bool>>("request_cert")?.unwrap_or(default.request_cert),
         reject_unauthorized: options
             .get::<Option<bool>>("reject_unauthorized")?
             .unwrap_or(default.reject_unauthorized),
+        ask_peer: options.get::<Option<bool>>("verify")?.unwrap_or(default.ask_peer),
+        psk: psk(options.get("psk")?)?,
+        psk_identity_hint: bytes("psk_identity_hint")?,
+        hide_unknown_identity: options
+            .get::<Option<bool>>("hide_unknown_identity")?
+            .unwrap_or(default.hide_unknown_identity),
+        profile: default.profile,
         min_version,
         max_version,
         ciphers: options.get("ciphers")?,
@@ -96,6 +116,23 @@ fn config(options: &LuaTable) -> LuaResult<Result<Config, Refusal>> {
     }))
 }
 
+/// Reads the keys: `true` to be asked, `{ identity, key }` by name, or a table of identities.
+fn psk(value: LuaValue) -> LuaResult<Option<Psk>> {
+    let LuaValue::Table(table) = value else {
+        return Ok((value == LuaValue::Boolean(true)).then_some(Psk::Ask));
+    };
+    let mut keys = HashMap::new();
+    for pair in table.pairs::<LuaString, LuaString>() {
+        let (identity, key) = pair?;
+        keys.insert(identity.as_bytes().to_vec(), Zeroizing::new(key.as_bytes().to_vec()));
+    }
+    let pair = match (keys.len(), keys.get(&b"identity"[..]), keys.get(&b"key"[..])) {
+        (2, Some(identity), Some(key)) => Some(PskPair { identity: identity.to_vec(), key: key.clone() }),
+        _ => None,
+    };
+    Ok(Some(pair.map_or(Psk::Table(keys), Psk::Pair)))
+}
+
 impl UserData for LuaContext {
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
         methods.add_method("check_server", |lua, this, ()| {
@@ -104,10 +141,16 @@ impl UserData for LuaContext {
         methods.add_method("check_client", |lua, this, ()| {
             or_refusal(lua, this.0.check_client().map(|()| true))
         });
-        type Accept = (LuaString, u64, u64, u64);
-        methods.add_method("accept", |lua, this, (datagram, handshake_ms, idle_ms, now): Accept| {
-            let deadlines = Deadlines { handshake_ms, idle_ms };
-            let made = Session::server(&this.0, &datagram.as_bytes(), deadlines, now);
+        type Accept = (LuaString, LuaTable, u64);
+        methods.add_method("accept", |lua, this, (datagram, terms, now): Accept| {
+            let terms = Terms {
+                deadlines: Deadlines {
+                    handshake_ms: terms.get("handshake_ms")?,
+                    idle_ms: terms.get("idle_ms")?,
+                },
+                ask_server_name: terms.get("ask_server_name")?,
+            };
+            let made = Session::server(&this.0, &datagram.as_bytes(), &terms, now);
             or_failure(lua, made.map(LuaSession))
         });
         type Connect = (String, u64, u64, u64);
@@ -155,10 +198,67 @@ impl UserData for LuaSession {
         });
         methods.add_method_mut("poll", |lua, this, ()| poll(lua, &mut this.0));
         methods.add_method_mut("lower_mtu", |_, this, refused: usize| Ok(this.0.lower_mtu(refused)));
+        answers(methods);
         methods.add_method("established", |lua, this, ()| {
             this.0.established().map(|established| shown(lua, established)).transpose()
         });
     }
+}
+
+/// One method for each kind of question. Each says whether the answer was taken.
+fn answers<M: UserDataMethods<LuaSession>>(methods: &mut M) {
+    type Context = (u32, u64, Option<LuaUserDataRef<LuaContext>>);
+    methods.add_method_mut("answer_server_name", |_, this, (number, now, context): Context| {
+        Ok(this.0.answer(number, Answer::Context(context.map(|context| context.0.clone())), now))
+    });
+    methods.add_method_mut(
+        "answer_psk_identity",
+        |_, this, (number, now, key): (u32, u64, Option<LuaString>)| {
+            Ok(this.0.answer(number, Answer::Key(key.map(|key| key.as_bytes().to_vec())), now))
+        },
+    );
+    type Pair = (u32, u64, Option<LuaString>, Option<LuaString>);
+    methods.add_method_mut("answer_psk_hint", |_, this, (number, now, identity, key): Pair| {
+        let pair = identity.zip(key).map(|(identity, key)| PskPair {
+            identity: identity.as_bytes().to_vec(),
+            key: key.as_bytes().to_vec().into(),
+        });
+        Ok(this.0.answer(number, Answer::Psk(pair), now))
+    });
+    type Peer = (u32, u64, bool, Option<LuaString>);
+    methods.add_method_mut("answer_peer", |_, this, (number, now, welcome, reason): Peer| {
+        let reason = reason.map(|reason| reason.to_string_lossy());
+        let answer = if welcome { Ok(()) } else { Err(reason) };
+        Ok(this.0.answer(number, Answer::Peer(answer), now))
+    });
+    methods.add_method_mut("answer_failed", |_, this, (number, now, sentence): (u32, u64, LuaString)| {
+        Ok(this.0.answer(number, Answer::Failed(sentence.to_string_lossy()), now))
+    });
+}
+
+/// A question as its kind and what it is about.
+fn question(lua: &Lua, number: u32, question: Question) -> LuaResult<MultiValue> {
+    let (kind, about) = match question {
+        Question::ServerName(name) => ("server_name", name.into_lua(lua)?),
+        Question::PskIdentity(identity) => ("psk_identity", LuaValue::String(lua.create_string(identity)?)),
+        Question::PskHint(None) => ("psk_hint", LuaNil),
+        Question::PskHint(Some(hint)) => ("psk_hint", LuaValue::String(lua.create_string(hint)?)),
+        Question::Peer(presented) => ("peer", LuaValue::Table(show_peer(lua, &presented)?)),
+    };
+    ("question", number, kind, about).into_lua_multi(lua)
+}
+
+/// What a peer has presented, as a table.
+fn show_peer(lua: &Lua, presented: &Presented) -> LuaResult<LuaTable> {
+    let table = lua.create_table()?;
+    table.set("authorized", presented.verdict.is_ok())?;
+    if let Err(error) = &presented.verdict {
+        table.set("authorization_error", error.to_string())?;
+        table.set("name", error.name.as_str())?;
+    }
+    table.set("resumed", presented.resumed)?;
+    table.set("chain", describe_all(lua, &presented.chain)?)?;
+    Ok(table)
 }
 
 /// What a handshake has shown, as a table.
@@ -172,9 +272,10 @@ fn shown(lua: &Lua, established: &Established) -> LuaResult<LuaTable> {
     if let Some(Err(error)) = &established.verification {
         table.set("authorization_error", error.to_string())?;
     }
-    let certificate = established.certificate.as_ref().and_then(|found| Description::of(found).ok());
-    if let Some(certificate) = certificate {
-        table.set("certificate", describe(lua, &certificate)?)?;
+    table.set("chain", describe_all(lua, &established.chain)?)?;
+    table.set("server_name", established.server_name.as_deref())?;
+    if let Some(identity) = &established.psk_identity {
+        table.set("psk_identity", lua.create_string(identity)?)?;
     }
     Ok(table)
 }
@@ -184,12 +285,19 @@ fn poll(lua: &Lua, session: &mut Session) -> LuaResult<MultiValue> {
         Output::Transmit(datagram) => ("transmit", lua.create_string(datagram)?).into_lua_multi(lua),
         Output::Connected => "connected".into_lua_multi(lua),
         Output::Message(message) => ("message", lua.create_string(message)?).into_lua_multi(lua),
+        Output::Question(number, asked) => question(lua, number, asked),
         Output::Closed(reason, None) => ("closed", reason.as_str()).into_lua_multi(lua),
         Output::Closed(reason, Some(error)) => {
             ("closed", reason.as_str(), error.to_string(), error.name.as_str()).into_lua_multi(lua)
         }
         Output::Timeout(at) => ("timeout", at).into_lua_multi(lua),
     }
+}
+
+fn describe_all(lua: &Lua, chain: &[X509]) -> LuaResult<LuaTable> {
+    let described = chain.iter().filter_map(|certificate| Description::of(certificate).ok());
+    let tables: LuaResult<Vec<_>> = described.map(|certificate| describe(lua, &certificate)).collect();
+    lua.create_sequence_from(tables?)
 }
 
 fn describe(lua: &Lua, certificate: &Description) -> LuaResult<LuaTable> {

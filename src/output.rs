@@ -1,6 +1,7 @@
 //! Everything the core can say, and the draining law.
 
 use crate::error::Error;
+use crate::question::Question;
 use bytes::Bytes;
 
 /// What a [`Session`](crate::Session) wants done, in order.
@@ -16,6 +17,9 @@ pub enum Output {
     Connected,
     /// The peer sent this message: one datagram of its own, authenticated.
     Message(Bytes),
+    /// Decide this, now or later, and call [`answer`](crate::Session::answer) with the number. The
+    /// handshake waits, and its deadline does not.
+    Question(u32, Question),
     /// The session is over. Comes once, after everything else it had to say.
     Closed(Reason, Option<Error>),
     /// Call [`expire`](crate::Session::expire) at this time, in milliseconds on the caller's

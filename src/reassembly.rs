@@ -20,7 +20,8 @@ const WINDOW: u16 = 10;
 const OVERHEAD: usize = 64;
 
 /// Handshake message types (RFC 5246 section 7.4, RFC 6347, RFC 6066, RFC 5077).
-mod kind {
+#[allow(missing_docs)]
+pub mod kind {
     pub const CLIENT_HELLO: u8 = 1;
     pub const SERVER_HELLO: u8 = 2;
     pub const HELLO_VERIFY_REQUEST: u8 = 3;
@@ -44,6 +45,8 @@ pub enum Expect {
         /// Whether a certificate was asked for.
         certificate: bool,
     },
+    /// An earlier session is resumed: after the hellos at most a ticket comes in plaintext.
+    Resumption,
 }
 
 impl Expect {
@@ -52,7 +55,7 @@ impl Expect {
         match self {
             Expect::Server => 32 * 1024,
             Expect::Client { certificate: true } => 16 * 1024,
-            Expect::Client { certificate: false } => 6 * 1024,
+            Expect::Client { certificate: false } | Expect::Resumption => 6 * 1024,
         }
     }
 
@@ -94,6 +97,7 @@ impl Expect {
             (Expect::Client { certificate }, Some(CLIENT_KEY_EXCHANGE)) => {
                 certificate && next == CERTIFICATE_VERIFY
             }
+            (Expect::Resumption, last) => last == Some(SERVER_HELLO) && next == NEW_SESSION_TICKET,
             _ => false,
         }
     }
@@ -111,6 +115,7 @@ impl Expect {
                 matches!(kind, CLIENT_HELLO | CERTIFICATE | CERTIFICATE_VERIFY | CLIENT_KEY_EXCHANGE)
             }
             Expect::Client { certificate: false } => matches!(kind, CLIENT_HELLO | CLIENT_KEY_EXCHANGE),
+            Expect::Resumption => kind == NEW_SESSION_TICKET,
         }
     }
 }
@@ -207,6 +212,11 @@ impl Reassembly {
             body = rest;
         }
         outcome
+    }
+
+    /// Changes what is expected, now that the handshake has shown which way it takes.
+    pub fn expect(&mut self, expect: Expect) {
+        self.expect = expect;
     }
 
     /// Takes out the message that is due, if it is whole and may follow what came before.

@@ -14,7 +14,7 @@
 //! records and 3 the application's. Only [`Phase`] and `admit_untrusted` know epochs.)
 
 use crate::discard::Discard;
-use crate::reassembly::{Expect, Reassembly};
+use crate::reassembly::{Expect, Message, Reassembly};
 use crate::record::{self, Record, ALERT, CHANGE_CIPHER_SPEC, DTLS_1_2, HANDSHAKE, MAX_PLAINTEXT};
 use std::collections::VecDeque;
 
@@ -171,18 +171,26 @@ impl Screen {
         }
     }
 
-    /// Rebuilds the handshake message that is due, if it is whole, so that [`Screen::take`] has it.
-    /// Says whether it is.
-    pub fn queue_message(&mut self) -> bool {
-        let Some(message) = self.reassembly.take() else { return false };
+    /// Changes which messages are expected, now that the handshake has shown which way it takes.
+    pub fn expect_messages(&mut self, expect: Expect) {
+        self.reassembly.expect(expect);
+    }
+
+    /// Takes out the handshake message that is due, if it is whole.
+    pub fn take_message(&mut self) -> Option<Message> {
+        let message = self.reassembly.take()?;
         // A peer that goes on has not given up: whoever sent that alert, it was not the peer.
         self.alert = None;
+        Some(message)
+    }
+
+    /// Rebuilds the records of a message that OpenSSL may see, so that [`Screen::take`] has them.
+    pub fn queue(&mut self, message: &Message) {
         self.change_cipher_spec = self.change_seen;
         for body in message.to_record_bodies(self.longest_plaintext) {
             self.ready.push_back(record::plaintext(HANDSHAKE, DTLS_1_2, self.sequence, &body));
             self.sequence += 1;
         }
-        true
     }
 
     /// The fatal alert that was seen in plaintext, if the handshake has not gone on since.

@@ -7,17 +7,19 @@ use crate::engine::{Engine, Reading};
 use crate::error::{Error, Name};
 use crate::established::Established;
 use crate::ffi;
-use crate::hello::Hello;
+use crate::hello::{Hello, Wishes};
 use crate::output::{Output, Reason};
 use crate::reassembly::Expect;
-use crate::record::Record;
+use crate::record::{self, Record};
 use crate::screen::{Admission, Phase, Screen};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-/// How often a client starts afresh because its cookie was refused.
-const MOST_RESTARTS: u32 = 4;
+mod checkpoint;
+mod handshake;
+
+use checkpoint::Checkpoint;
 
 /// How long a session may take, in milliseconds on the caller's clock.
 #[derive(Clone, Copy, Debug)]
@@ -28,14 +30,30 @@ pub struct Deadlines {
     pub idle_ms: u64,
 }
 
+/// What an endpoint wants of every session it accepts.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    /// How long it may take.
+    pub deadlines: Deadlines,
+    /// Whether the user is asked which context serves the host that the client wants.
+    pub ask_server_name: bool,
+}
+
+impl From<Deadlines> for Terms {
+    /// Nothing but deadlines.
+    fn from(deadlines: Deadlines) -> Terms {
+        Terms { deadlines, ask_server_name: false }
+    }
+}
+
 /// One association. *handshaking → open → closing → closed*
 ///
 /// It has four kinds of method, and no fifth:
 /// - getters;
 /// - from the network: [`receive_untrusted`](Session::receive_untrusted), and from the clock:
 ///   [`expire`](Session::expire);
-/// - from the user: [`send`](Session::send), [`close`](Session::close),
-///   [`destroy`](Session::destroy);
+/// - from the user: [`send`](Session::send), [`answer`](Session::answer),
+///   [`close`](Session::close), [`destroy`](Session::destroy);
 /// - [`poll`](Session::poll), which says what to do now.
 ///
 /// Time is the caller's: any monotonic clock in milliseconds.
@@ -59,6 +77,31 @@ pub struct Session {
     /// When a peer that may have left with a plaintext alert is given up.
     doubted_until: Option<u64>,
     established: Option<Established>,
+    /// Where the handshake waits for an answer of the user's.
+    waiting: Option<Checkpoint>,
+    /// How many questions have been asked.
+    questions: u32,
+    /// What the handshake has shown so far, beside what OpenSSL keeps.
+    shown: Shown,
+    /// The number of our next plaintext record.
+    plaintext_sequence: u64,
+    /// The fatal alert we have sent in plaintext.
+    alert_sent: Option<u8>,
+}
+
+/// What a handshake has shown before it is complete.
+#[derive(Default)]
+struct Shown {
+    /// What the client asked for in its hello.
+    wishes: Wishes,
+    /// Whether a server has asked for a certificate.
+    certificate_requested: bool,
+    /// What the peer was found to be, where OpenSSL's verification is not the last word.
+    verdict: Option<Result<(), Error>>,
+    /// What is probably wrong, if the handshake comes to no end.
+    suspicion: Option<Error>,
+    /// Whether it has been decided that an earlier session may be resumed.
+    resumption_judged: bool,
 }
 
 enum Role {
@@ -68,6 +111,7 @@ enum Role {
         restarts: u32,
     },
     Server {
+        ask_server_name: bool,
         /// What is added to the numbers of our plaintext records: RFC 6347 section 4.2.1 has
         /// ServerHello continue from the ClientHello, OpenSSL starts at 1 (openssl#32063).
         plaintext_offset: u64,
@@ -112,18 +156,15 @@ impl Session {
     /// # Errors
     ///
     /// [`Name::Handshake`] where the datagram holds no hello after all.
-    pub fn server(
-        context: &Rc<Context>,
-        datagram: &[u8],
-        deadlines: Deadlines,
-        now: u64,
-    ) -> Result<Session, Error> {
+    pub fn server(context: &Rc<Context>, datagram: &[u8], terms: &Terms, now: u64) -> Result<Session, Error> {
         let hello = Hello::read_untrusted(datagram)
             .map_err(|_| Error::new(Name::Handshake, "the datagram does not begin with a ClientHello"))?;
         // OpenSSL will number ServerHello 1, as if the hello had been the second record.
-        let role = Role::Server { plaintext_offset: hello.record_sequence.wrapping_sub(1) };
+        let plaintext_offset = hello.record_sequence.wrapping_sub(1);
+        let role = Role::Server { ask_server_name: terms.ask_server_name, plaintext_offset };
         let screen = Screen::new(context.expect_from_client(), hello.message_sequence);
-        let mut session = Session::new(context, role, screen, deadlines, now);
+        let mut session = Session::new(context, role, screen, terms.deadlines, now);
+        session.plaintext_sequence = hello.record_sequence;
         session.receive_untrusted(datagram, now);
         Ok(session)
     }
@@ -143,6 +184,11 @@ impl Session {
             retransmit_at: None,
             doubted_until: None,
             established: None,
+            waiting: None,
+            questions: 0,
+            shown: Shown::default(),
+            plaintext_sequence: 0,
+            alert_sent: None,
         }
     }
 
@@ -180,6 +226,8 @@ impl Session {
             }
             Admission::Discard(cause) => {
                 self.doubt();
+                // Of several messages in one record some may be news.
+                self.feed_what_is_due();
                 Some(cause)
             }
         }
@@ -202,12 +250,11 @@ impl Session {
     fn end_by_clock(&mut self) {
         match self.stage {
             Stage::Handshaking => {
+                let late =
+                    format!("the handshake was not complete within {} ms", self.deadlines.handshake_ms);
                 let error = match self.screen.alert() {
-                    Some(description) => Error::alert(description),
-                    None => Error::new(
-                        Name::TimedOut,
-                        format!("the handshake was not complete within {} ms", self.deadlines.handshake_ms),
-                    ),
+                    Some(description) => Error::alert(description, self.progress()),
+                    None => self.suspected().unwrap_or_else(|| Error::new(Name::TimedOut, late)),
                 };
                 self.finish(Reason::Timeout, Some(error));
             }
@@ -224,7 +271,9 @@ impl Session {
         self.doubted_until = None;
         match self.screen.alert() {
             _ if self.must_restart() => self.restart(),
-            Some(description) => self.finish(Reason::Error, Some(Error::alert(description))),
+            Some(description) => {
+                self.finish(Reason::Error, Some(Error::alert(description, self.progress())));
+            }
             None => {}
         }
     }
@@ -234,6 +283,7 @@ impl Session {
         let outcome = engine.retransmit();
         self.collect();
         if let Err(error) = outcome {
+            let error = self.suspected().unwrap_or(error);
             self.finish(Reason::Timeout, Some(error));
         }
     }
@@ -336,67 +386,6 @@ impl Session {
         self.established.as_ref()
     }
 
-    /// Feeds OpenSSL what the screen has for it, which changes with every record it reads.
-    fn feed_what_is_due(&mut self) {
-        while self.stage != Stage::Closed {
-            let phase = self.phase();
-            if let Some(record) = self.screen.take(phase) {
-                self.feed(&record);
-            } else if phase != Phase::Plaintext || !self.screen.queue_message() {
-                break;
-            } else {
-                self.doubted_until = None;
-                if self.engine.is_none() {
-                    self.begin_accepting();
-                }
-            }
-        }
-    }
-
-    /// Gives OpenSSL the ClientHello, now that it is whole.
-    fn begin_accepting(&mut self) {
-        let Role::Server { plaintext_offset } = self.role else { return };
-        let Some(hello) = self.screen.take(Phase::Plaintext) else { return };
-        let begun = Engine::new(self.context.server_ssl(), plaintext_offset).and_then(|mut engine| {
-            engine.feed(&hello);
-            engine.listen()?;
-            Ok(engine)
-        });
-        self.go_on_with(begun);
-    }
-
-    /// Starts afresh, with a new hello: the server refuses the cookie that was returned to it,
-    /// because it is stale or because it was not the server who sent it. OpenSSL would wait for
-    /// ever, since a second HelloVerifyRequest has a message_seq that it has left behind.
-    ///
-    /// Never at once: that HelloVerifyRequest may be forged while the server goes on with the
-    /// old hello, and of several that are on their way the new hello would take one for its own.
-    fn restart(&mut self) {
-        let Role::Client { name, restarts } = &mut self.role else { return };
-        *restarts += 1;
-        let fresh = Engine::new(self.context.client_ssl(name), 0);
-        if let Ok(engine) = &fresh {
-            ffi::set_mtu(engine.ssl(), self.mtu);
-        }
-        self.screen = Screen::new(Expect::Server, 0);
-        self.go_on_with(fresh);
-    }
-
-    fn go_on_with(&mut self, engine: Result<Engine, Error>) {
-        match engine {
-            Ok(engine) => {
-                self.engine = Some(engine);
-                self.drive();
-            }
-            Err(error) => self.finish(Reason::Error, Some(error)),
-        }
-    }
-
-    fn must_restart(&self) -> bool {
-        let may = matches!(self.role, Role::Client { restarts, .. } if restarts < MOST_RESTARTS);
-        may && self.screen.cookie_refused()
-    }
-
     /// Hands one record to OpenSSL and takes what comes of it. Says whether anything did: a sealed
     /// record that leads to nothing was forged, replayed or empty.
     fn feed(&mut self, record: &[u8]) -> bool {
@@ -405,6 +394,9 @@ impl Session {
         let before = (self.outputs.len(), self.stage);
         self.drive();
         let heard = before != (self.outputs.len(), self.stage);
+        if !heard && self.stage == Stage::Handshaking {
+            self.suspect_key(record);
+        }
         if heard && self.stage == Stage::Open {
             self.ends_at = self.idle_end();
         }
@@ -418,40 +410,6 @@ impl Session {
             Stage::Open | Stage::Closing => self.read(),
             Stage::Closed => {}
         }
-    }
-
-    fn shake_hands(&mut self) {
-        let Some(engine) = &mut self.engine else { return };
-        let outcome = engine.shake_hands();
-        if self.screen.lacks_shape() {
-            if let Some(shape) = ffi::sealed_shape(engine.ssl()) {
-                self.screen.expect_sealed(shape);
-                if let Some(longest) = ffi::max_fragment_length(engine.ssl()) {
-                    self.screen.shorten_plaintext(longest);
-                }
-            }
-        }
-        self.collect();
-        match outcome {
-            Ok(true) => self.establish(),
-            Ok(false) => {}
-            Err(error) if error.name == Name::TimedOut => self.finish(Reason::Timeout, Some(error)),
-            Err(error) => self.finish(Reason::Error, Some(error)),
-        }
-    }
-
-    fn establish(&mut self) {
-        let Some(engine) = &self.engine else { return };
-        let asked = match self.role {
-            Role::Client { .. } => true,
-            Role::Server { .. } => self.context.config().request_cert,
-        };
-        self.established = Some(Established::of(engine.ssl(), asked));
-        self.screen.finish();
-        self.stage = Stage::Open;
-        self.ends_at = self.idle_end();
-        self.doubted_until = None;
-        self.outputs.push_back(Output::Connected);
     }
 
     fn read(&mut self) {
@@ -488,6 +446,9 @@ impl Session {
     fn collect(&mut self) {
         let Some(engine) = &mut self.engine else { return };
         while let Some(datagram) = engine.take_datagram() {
+            if self.stage == Stage::Handshaking {
+                note_plaintext(&datagram, &mut self.plaintext_sequence, &mut self.alert_sent);
+            }
             self.outputs.push_back(Output::Transmit(datagram));
         }
     }
@@ -495,7 +456,9 @@ impl Session {
     /// Ends the session. What OpenSSL had to say must have been collected: its alert goes out
     /// before anybody hears of the end.
     fn finish(&mut self, reason: Reason, error: Option<Error>) {
+        let error = error.map(|error| error.with_alert_sent(self.alert_sent));
         self.stage = Stage::Closed;
+        self.waiting = None;
         self.engine = None;
         self.screen.finish();
         self.ends_at = None;
@@ -526,7 +489,8 @@ impl Session {
     /// nothing is retransmitted by the clock.
     fn settle(&mut self) {
         const LONGEST_MS: u64 = 60_000;
-        let handshaking = self.engine.as_ref().filter(|_| self.stage == Stage::Handshaking);
+        let retransmits = self.stage == Stage::Handshaking && self.waiting.is_none();
+        let handshaking = self.engine.as_ref().filter(|_| retransmits);
         self.retransmit_at = handshaking.and_then(Engine::retransmits_in).map(|left| {
             let left_ms = left.as_micros().div_ceil(1000) as u64;
             self.now.saturating_add(left_ms.clamp(1, LONGEST_MS))
@@ -543,5 +507,20 @@ impl Session {
 
     fn idle_end(&self) -> Option<u64> {
         (self.deadlines.idle_ms > 0).then(|| self.now.saturating_add(self.deadlines.idle_ms))
+    }
+}
+
+/// Notes what our own datagram shows: the number after that of its last plaintext record, and its
+/// fatal alert, if it has one.
+fn note_plaintext(datagram: &[u8], next: &mut u64, alert: &mut Option<u8>) {
+    let mut rest = datagram;
+    while let Some((record, behind)) = Record::split_first_untrusted(rest) {
+        if record.epoch == 0 {
+            *next = (*next).max(record.sequence + 1);
+            if let (record::ALERT, &[2, number]) = (record.kind, record.body) {
+                *alert = Some(number);
+            }
+        }
+        rest = behind;
     }
 }

@@ -208,7 +208,7 @@ fn shuttle(raw: &mut Raw, context: &Rc<Context>, session: &mut Option<Session>, 
                 None => match gate.examine_untrusted(&datagram, pair::ADDRESS, pair::PORT, 0) {
                     dtls_core::Verdict::Challenge(reply) => raw.receive(&reply),
                     dtls_core::Verdict::Admit => {
-                        *session = Some(Session::server(context, &datagram, deadlines, 0).unwrap());
+                        *session = Some(Session::server(context, &datagram, &deadlines.into(), 0).unwrap());
                     }
                     dtls_core::Verdict::Discard(cause) => panic!("{cause:?}"),
                 },

@@ -28,7 +28,7 @@ function client.connect(context, given, callback, shared)
     handshakeTimeout = given.handshakeTimeout or of._handshakeTimeout or 30 * 1000,
     idleTimeout = given.idleTimeout or of._idleTimeout or 0,
   }
-  local session = Session:new(false)
+  local session = Session:new(false, context)
   if callback then session:on('secureConnection', function () callback(session) end) end
   Dial.start(session, context, opts, shared)
   return session

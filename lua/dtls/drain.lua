@@ -3,6 +3,7 @@
 
 local guard = require('dtls/guard')
 local log = require('dtls/log')
+local question = require('dtls/question')
 
 local drain = {}
 
@@ -72,6 +73,9 @@ local function act(endpoint, session)
       return a
     elseif kind == 'transmit' then
       transmit(endpoint, session, a)
+    elseif kind == 'question' then
+      -- The answer may come in this very call, which then is part of this drain.
+      question.ask(session, a, b, c, drain.run)
     elseif kind == 'connected' then
       welcome(endpoint, session)
     else

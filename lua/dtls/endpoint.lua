@@ -28,6 +28,13 @@ function Endpoint:initialize(context, opts)
   self._context = context
   self._handshakeTimeout = opts.handshakeTimeout or 30 * 1000
   self._idleTimeout = opts.idleTimeout
+  self._sni = opts.sni
+  -- What every accepted session is subject to, in the core's words.
+  self._terms = {
+    handshake_ms = self._handshakeTimeout,
+    idle_ms = self._idleTimeout or 5 * 60 * 1000,
+    ask_server_name = self._sni ~= nil,
+  }
   self._maxSessions = opts.maxSessions or 100 * 1000
   self._peers = Peers.new()
   self._deadlines = Deadlines.new()
@@ -154,10 +161,9 @@ end
 
 --- @private Makes a session for a peer that has returned its cookie.
 function Endpoint:_accept(data, ip, port)
-  local idle = self._idleTimeout or 5 * 60 * 1000
-  local made, err, name = self._context.core:accept(data, self._handshakeTimeout, idle, loop.now())
+  local made, err, name = self._context.core:accept(data, self._terms, loop.now())
   if not made then return self:_warn(err, name) end
-  self:_adopt(Session:new(true), made, ip, port)
+  self:_adopt(Session:new(true, self._context), made, ip, port)
 end
 
 --- @private Enters a session into the table and lets it act. `target` is where to send, where that

@@ -9,6 +9,7 @@ local client = require('dtls/client')
 local core = require('dtls_core')
 local loop = require('dtls/loop')
 local options = require('dtls/options')
+local sni = require('dtls/sni')
 
 local dtls = {
   _VERSION = core.version,
@@ -22,6 +23,7 @@ local dtls = {
 --- clients.
 --- @class dtls.Context
 --- @field private core dtls_core.Context
+--- @field private hooks table<string, function> what the core's questions are answered by
 local Context = {}
 Context.__index = Context
 Context.__name = 'dtls.Context'
@@ -33,6 +35,16 @@ Context.__name = 'dtls.Context'
 --- @field ca? string|string[] what is trusted, in PEM; by default the system's trust store
 --- @field requestCert? boolean a server asks its peers for a certificate; false by default
 --- @field rejectUnauthorized? boolean refuse a peer that cannot be verified; true by default
+--- @field verify? fun(peer: dtls.Presented, session: dtls.Session, done: fun(welcome: boolean, reason?: string)): boolean?, string?
+---   whether a peer is welcome, whatever OpenSSL thinks of it
+--- @field psk? table<string, string>|{ identity: string, key: string }|fun(about: string?, session: dtls.Session, done: function): any
+---   pre-shared keys (RFC 4279): a client's own pair, a server's table of identities, or a hook: on a
+---   client it gets the server's hint and answers with a pair, on a server it gets the identity and
+---   answers with the key
+--- @field pskIdentityHint? string what a server tells its clients about which key to use
+--- @field hideUnknownIdentity? boolean an unknown PSK identity fails as a wrong key does, in silence;
+---   false by default: it is refused with an alert
+--- @field profile? string 'iot' for the cipher suites and the patience of RFC 7925
 --- @field minVersion? string 'DTLSv1.2'
 --- @field maxVersion? string 'DTLSv1.2'
 --- @field ciphers? string an OpenSSL cipher list, openssl-ciphers(1); by default forward-secret AEAD
@@ -48,6 +60,8 @@ Context.__name = 'dtls.Context'
 ---   ever; 300000 by default on servers, 0 on clients
 
 --- @class dtls.EndpointOptions: dtls.SessionOptions
+--- @field sni? table<string, dtls.Context>|fun(name: string?, session: dtls.Session, done: function): dtls.Context?
+---   which context serves which host: by exact name, by `*.example.org`, by `*` for all others; or a hook
 --- @field maxSessions? integer 100000 by default; peers beyond it get no answer
 --- @field cookieSecret? string|string[] 16 bytes or more, newest first, for processes that share an
 ---   address; random by default
@@ -66,9 +80,10 @@ Context.__name = 'dtls.Context'
 --- @field localPort? integer the port to connect from; any by default
 
 local function makeContext(caller, given)
-  local made, option, sentence = core.context(options.forCore(given))
+  local config, hooks = options.forCore(given)
+  local made, option, sentence = core.context(config)
   if not made then options.refuse(caller, option, sentence) end
-  return setmetatable({ core = made }, Context)
+  return setmetatable({ core = made, hooks = hooks }, Context)
 end
 
 -- The context of `given`, ready for a role where one is named.
@@ -102,7 +117,10 @@ local function makeListener(caller, given, onConnection, check)
     local gate, option, sentence = core.gate(os.time(), secrets)
     if not gate then options.refuse(caller, option, sentence) end
   end
-  local server = Server:new(contextFor(caller, given, check), {
+  -- Where a table of names has a context for everybody, the server needs none of its own.
+  local context = contextFor(caller, given, not given.sni and check)
+  local server = Server:new(context, {
+    sni = given.sni and sni.hook(caller, given.sni, context.core:check_server() and context),
     handshakeTimeout = given.handshakeTimeout,
     idleTimeout = given.idleTimeout,
     maxSessions = given.maxSessions,

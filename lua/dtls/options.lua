@@ -21,6 +21,15 @@ local function isListOfStrings(value)
 end
 interpreted(isListOfStrings)
 
+local function isTableOfStrings(value)
+  if type(value) ~= 'table' then return false end
+  for key, item in pairs(value) do
+    if type(key) ~= 'string' or type(item) ~= 'string' then return false end
+  end
+  return true
+end
+interpreted(isTableOfStrings)
+
 -- What an option can be: a test, and the words that follow "must be".
 local MOST_MS = 2 ^ 31 - 1
 local kinds = {
@@ -52,6 +61,16 @@ local kinds = {
     function (v) return isInteger(v, 0, MOST_MS) end,
     'a whole number of milliseconds, or 0 for none',
   },
+  psk = {
+    function (v) return type(v) == 'function' or isTableOfStrings(v) end,
+    'a table of strings (identity to key, or { identity = …, key = … }) or a function',
+  },
+  sni = {
+    function (v) return type(v) == 'function' or type(v) == 'table' end,
+    'a table of contexts by host name, or a function',
+  },
+  hook = { function (v) return type(v) == 'function' end, 'a function' },
+  bytesText = { function (v) return type(v) == 'string' and v ~= '' end, 'a string that is not empty' },
   context = {
     function (v) return type(v) == 'table' and type(v.core) == 'userdata' end,
     'a context, as dtls.createContext makes',
@@ -66,6 +85,11 @@ local contextOptions = {
   ca = 'strings',
   requestCert = 'boolean',
   rejectUnauthorized = 'boolean',
+  verify = 'hook',
+  psk = 'psk',
+  pskIdentityHint = 'bytesText',
+  hideUnknownIdentity = 'boolean',
+  profile = 'string',
   minVersion = 'string',
   maxVersion = 'string',
   ciphers = 'string',
@@ -89,6 +113,7 @@ options.createContext = contextOptions
 options.createEndpoint = with(with(contextOptions, sessionOptions), {
   maxSessions = 'count',
   cookieSecret = 'strings',
+  sni = 'sni',
 })
 local peerOptions = { host = 'string', port = 'peerPort', servername = 'string' }
 options.connect = with(with(contextOptions, sessionOptions), with(peerOptions, {
@@ -153,15 +178,18 @@ function options.checkCallback(caller, callback)
   end
 end
 
---- The core's table of what `given` says about a context.
+--- The core's table of what `given` says about a context, and the functions among it, which stay
+--- here: the core hears only that there is something to ask.
+--- @return dtls_core.Config, table<string, function>
 function options.forCore(given)
-  local out = {}
+  local out, hooks = {}, {}
   for name, kind in pairs(contextOptions) do
     local value = given[name]
     if kind == 'strings' and type(value) == 'string' then value = { value } end
+    if type(value) == 'function' then hooks[name], value = value, true end
     out[name:gsub('%u', function (letter) return '_' .. letter:lower() end)] = value
   end
-  return out
+  return out, hooks
 end
 interpreted(options.forCore)
 

@@ -26,8 +26,10 @@ function Server:listen(port, host, callback)
   options.checkValue('server:listen', 'port', 'port', port)
   if host ~= nil then options.checkValue('server:listen', 'host', 'string', host) end
   options.checkCallback('server:listen', callback)
-  local ready, option, sentence = self._context.core:check_server()
-  if not ready then options.refuse('server:listen', option, sentence) end
+  if not self._sni then
+    local ready, option, sentence = self._context.core:check_server()
+    if not ready then options.refuse('server:listen', option, sentence) end
+  end
   if self._closed then return nil, 'ENOTCONN: the server is closed', 'ENOTCONN' end
   if self._udp or self._resolving then
     return nil, 'EALREADY: the server has a socket already', 'EALREADY'

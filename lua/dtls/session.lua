@@ -2,6 +2,7 @@
 
 local Emitter = require('dtls/emitter')
 local address = require('dtls/address')
+local certificate = require('dtls/certificate')
 local drain = require('dtls/drain')
 local guard = require('dtls/guard')
 local loop = require('dtls/loop')
@@ -22,6 +23,8 @@ local options = require('dtls/options')
 --- @field authorized boolean whether the peer has presented a certificate that verifies; false
 ---   before the handshake is complete
 --- @field authorizationError string? why not, as `NAME: sentence`, where one was asked for
+--- @field servername string? the host that the client wants of the server (SNI), where it named one
+--- @field private _context dtls.Context whose hooks are asked
 --- @field private _core dtls_core.Session? nil while a client looks for its peer, and at the end
 --- @field private _endpoint dtls.Endpoint?
 --- @field private _dial dtls.Dial? a client's search for its peer
@@ -29,7 +32,8 @@ local Session = Emitter:extend()
 
 --- @alias dtls.fail nil, string, string  nil, `NAME: sentence`, `NAME`
 
-function Session:initialize(isServer)
+function Session:initialize(isServer, context)
+  self._context = context
   self.authorized = false
   self._isServer = isServer
   self._state = 'handshaking'
@@ -133,32 +137,16 @@ function Session:getCipher()
   return shown and { name = shown.cipher, standardName = shown.cipher_standard_name }
 end
 
---- @class dtls.Certificate
---- @field subject table<string, string> attributes by short name: `CN`, `O`, …
---- @field issuer table<string, string>
---- @field subjectAltName string[] `DNS:example.org`, `IP:192.0.2.1`, …
---- @field serialNumber string upper-case hexadecimal
---- @field validFrom string `Nov 20 12:00:00 2026 GMT`
---- @field validTo string
---- @field fingerprint256 string SHA-256 of the DER form, upper-case hexadecimal with colons
---- @field pem string
---- @field der string
-
---- What the peer's certificate says, or nil where it presented none.
+--- What the peer's certificate says, with the chain it came with; nil where it presented none.
 --- @return dtls.Certificate?
 function Session:getPeerCertificate()
-  local from = self._shown and self._shown.certificate
-  return from and {
-    subject = from.subject,
-    issuer = from.issuer,
-    subjectAltName = from.subject_alt_name,
-    serialNumber = from.serial_number,
-    validFrom = from.valid_from,
-    validTo = from.valid_to,
-    fingerprint256 = from.fingerprint256,
-    pem = from.pem,
-    der = from.der,
-  }
+  return self._shown and certificate.ofChain(self._shown.chain)
+end
+
+--- The identity by which a pre-shared key was chosen (RFC 4279); nil where none was.
+--- @return string?
+function Session:getPskIdentity()
+  return self._shown and self._shown.psk_identity
 end
 
 --- @private Learns what the handshake has shown. It stays known after the end.
@@ -167,6 +155,7 @@ function Session:_establish()
   self._shown = self._core:established()
   self.authorized = self._shown.authorized
   self.authorizationError = self._shown.authorization_error
+  self.servername = self._shown.server_name
   if self._dial then self._dial:arrive() end
 end
 

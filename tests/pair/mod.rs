@@ -15,7 +15,13 @@ pub mod raw;
 
 use dtls_core::config::Mtu;
 use dtls_core::context::PeerName;
-use dtls_core::{Config, Context, Deadlines, Discard, Error, Gate, Name, Output, Reason, Session, Verdict};
+use dtls_core::desk::PskPair;
+use dtls_core::error::Alert;
+use dtls_core::psk::Psk;
+use dtls_core::{
+    Answer, Config, Context, Deadlines, Discard, Error, Gate, Name, Output, Question, Reason, Session, Terms,
+    Verdict,
+};
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 
@@ -79,6 +85,8 @@ pub struct Setup {
     pub client: Config,
     pub name: &'static str,
     pub deadlines: Deadlines,
+    /// Whether the server asks which context serves a host.
+    pub ask_server_name: bool,
 }
 
 impl Default for Setup {
@@ -95,6 +103,7 @@ impl Default for Setup {
             client: Config { ca: Some(vec![certificates::authority().cert_pem()]), ..Config::default() },
             name: "server.test",
             deadlines: Deadlines { handshake_ms: 600_000, idle_ms: 0 },
+            ask_server_name: false,
         }
     }
 }
@@ -107,6 +116,13 @@ impl Setup {
         setup.client.cert = vec![certificates::client().cert_pem()];
         setup.client.key = vec![certificates::client().key_pem()];
         setup
+    }
+
+    /// Both ends have this pre-shared key, and no certificates.
+    pub fn psk() -> Setup {
+        let pair = PskPair { identity: b"device 1".to_vec(), key: b"sixteen bytes 16".to_vec().into() };
+        let config = Config { psk: Some(Psk::Pair(pair)), ..Config::default() };
+        Setup { server: config.clone(), client: config, ..Setup::default() }
     }
 
     /// Both ends have these cipher suites alone, whatever the security level thinks of them.
@@ -147,8 +163,12 @@ pub struct End {
     pub sent: Vec<Vec<u8>>,
     /// Why datagrams it received went no further.
     pub discards: Vec<Discard>,
+    /// Answers its questions at once; without it they are left open.
+    pub hook: Option<Hook>,
     due: Option<u64>,
 }
+
+pub type Hook = Box<dyn FnMut(&Question) -> Answer>;
 
 impl End {
     pub fn connected(&self) -> usize {
@@ -181,6 +201,15 @@ impl End {
         self.end().and_then(|(_, error)| error).map(|error| error.name)
     }
 
+    /// The questions it has asked, with their numbers.
+    pub fn questions(&self) -> Vec<(u32, Question)> {
+        let question = |output: &Output| match output {
+            Output::Question(number, question) => Some((*number, question.clone())),
+            _ => None,
+        };
+        self.said.iter().filter_map(question).collect()
+    }
+
     pub fn is_open(&self) -> bool {
         self.session.as_ref().is_some_and(|session| session.state() == "open")
     }
@@ -207,7 +236,7 @@ pub struct Pair {
     /// Sessions that the gate's word has made.
     pub admitted: usize,
     context: Rc<Context>,
-    deadlines: Deadlines,
+    terms: Terms,
     wire: Vec<InFlight>,
     steps: usize,
 }
@@ -229,7 +258,7 @@ impl Pair {
             weather,
             admitted: 0,
             context,
-            deadlines: setup.deadlines,
+            terms: Terms { deadlines: setup.deadlines, ask_server_name: setup.ask_server_name },
             wire: Vec::new(),
             steps: 0,
         };
@@ -321,6 +350,21 @@ impl Pair {
         }
     }
 
+    /// One end refused the other, none connected, and both name the same alert.
+    #[track_caller]
+    pub fn assert_both_know(&self, refuser: Side) {
+        assert_eq!((self.client.connected(), self.server.connected()), (0, 0), "{}", self.story());
+        let alert = |end: &End| end.end().and_then(|(_, error)| error).and_then(|error| error.alert);
+        let (ours, theirs) = match refuser {
+            Side::Client => (alert(&self.client), alert(&self.server)),
+            Side::Server => (alert(&self.server), alert(&self.client)),
+        };
+        let (Some(Alert::Sent(sent)), Some(Alert::Received(received))) = (ours, theirs) else {
+            panic!("{ours:?} and {theirs:?}: {}", self.story())
+        };
+        assert_eq!(sent, received);
+    }
+
     /// What both ends said, for a test that fails.
     pub fn story(&self) -> String {
         format!(
@@ -368,7 +412,7 @@ impl Pair {
             }
             Verdict::Admit => {
                 self.admitted += 1;
-                let session = Session::server(&self.context, bytes, self.deadlines, self.now).unwrap();
+                let session = Session::server(&self.context, bytes, &self.terms, self.now).unwrap();
                 self.server.session = Some(session);
                 self.server.said.clear();
             }
@@ -394,9 +438,26 @@ impl Pair {
                     self.end(side).said.push(end);
                     self.bury(side);
                 }
+                Output::Question(number, question) => {
+                    self.end(side).said.push(Output::Question(number, question.clone()));
+                    if let Some(hook) = &mut self.end(side).hook {
+                        let answer = hook(&question);
+                        let now = self.now;
+                        assert!(self.end(side).session().answer(number, answer, now), "not taken");
+                    }
+                }
                 other => self.end(side).said.push(other),
             }
         }
+    }
+
+    /// Answers a question; says whether the answer was taken.
+    pub fn answer(&mut self, side: Side, number: u32, answer: Answer) -> bool {
+        let now = self.now;
+        let Some(session) = &mut self.end(side).session else { return false };
+        let taken = session.answer(number, answer, now);
+        self.drain(side);
+        taken
     }
 
     /// Sees that a session which has closed is as good as gone, and forgets it as an endpoint does.
@@ -413,6 +474,7 @@ impl Pair {
         session.expire(now + 1_000_000);
         session.destroy();
         assert_eq!(session.lower_mtu(1200), None);
+        assert!(!session.answer(1, Answer::Key(None), now));
         assert_eq!(session.poll(), Output::Timeout(None), "it came back from its end");
     }
 

@@ -1,0 +1,60 @@
+--- Certificates as users see them.
+
+local certificate = {}
+
+--- @class dtls.Certificate
+--- @field subject table<string, string> attributes by short name: `CN`, `O`, …
+--- @field issuer table<string, string>
+--- @field subjectAltName string[] `DNS:example.org`, `IP:192.0.2.1`, …
+--- @field serialNumber string upper-case hexadecimal
+--- @field validFrom string `Nov 20 12:00:00 2026 GMT`
+--- @field validTo string
+--- @field fingerprint256 string SHA-256 of the DER form, upper-case hexadecimal with colons
+--- @field pem string
+--- @field der string
+--- @field chain? dtls.Certificate[] as presented, beginning with the peer's own; only there
+
+local function public(from)
+  return {
+    subject = from.subject,
+    issuer = from.issuer,
+    subjectAltName = from.subject_alt_name,
+    serialNumber = from.serial_number,
+    validFrom = from.valid_from,
+    validTo = from.valid_to,
+    fingerprint256 = from.fingerprint256,
+    pem = from.pem,
+    der = from.der,
+  }
+end
+
+--- The first certificate of the core's chain, with the chain; nil where the chain is empty.
+--- @return dtls.Certificate?
+function certificate.ofChain(from)
+  local chain = {}
+  for index, each in ipairs(from) do chain[index] = public(each) end
+  local own = chain[1]
+  if own then own.chain = chain end
+  return own
+end
+
+--- @class dtls.Presented
+--- @field certificate dtls.Certificate? the peer's own, with its chain
+--- @field authorized boolean whether OpenSSL would have it
+--- @field authorizationError string? why not, as `NAME: sentence`
+--- @field name string? the name alone
+--- @field resumed boolean whether an earlier session with this peer is being resumed
+
+--- What a `verify` hook sees of a peer.
+--- @return dtls.Presented
+function certificate.presented(from)
+  return {
+    certificate = certificate.ofChain(from.chain),
+    authorized = from.authorized,
+    authorizationError = from.authorization_error,
+    name = from.name,
+    resumed = from.resumed,
+  }
+end
+
+return certificate

@@ -1,0 +1,284 @@
+//! Where a handshake stops until something is decided: the questions of a session, and their answers.
+
+use super::Session;
+use crate::config::Config;
+use crate::desk::{Desk, PskPair};
+use crate::engine::Engine;
+use crate::error::{Error, Name};
+use crate::established::peer_chain;
+use crate::ffi;
+use crate::output::{Output, Reason};
+use crate::psk::{self, Psk};
+use crate::question::{Answer, Presented, Question};
+use crate::reassembly::Message;
+use crate::record::{self, ALERT, DTLS_1_2};
+use crate::session::Role;
+use crate::suites;
+use openssl::x509::X509VerifyResult;
+
+/// A place in the handshake behind which it goes on when all is decided.
+pub(super) struct Checkpoint {
+    /// The message that OpenSSL has not seen yet. Without one it is OpenSSL's own answer that waits
+    /// to be sent.
+    message: Option<Message>,
+    /// What is still to be decided, in order.
+    left: &'static [Decision],
+}
+
+/// Something to be decided, by the configuration or else by the user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Decision {
+    /// Which context serves this client.
+    ServerName,
+    /// Whether the peer is who it should be.
+    Peer,
+    /// Which key this client has.
+    PskIdentity,
+    /// Which key to present ourselves with.
+    PskHint,
+}
+
+/// How something was decided.
+enum Decided {
+    /// The handshake can go on.
+    Settled,
+    /// The user has to say.
+    Ask(Question),
+    /// The handshake ends.
+    Refused(Error),
+}
+
+impl Checkpoint {
+    /// In front of a message that OpenSSL has not seen.
+    pub(super) fn before(message: Message, left: &'static [Decision]) -> Checkpoint {
+        Checkpoint { message: Some(message), left }
+    }
+
+    /// Behind a message that it has seen, and answered.
+    pub(super) fn behind(left: &'static [Decision]) -> Checkpoint {
+        Checkpoint { message: None, left }
+    }
+}
+
+impl Session {
+    /// Answers the question of that number. One that is not asked any more changes nothing: it was
+    /// answered before, or the handshake is over. Says whether the answer was taken.
+    pub fn answer(&mut self, number: u32, answer: Answer, now: u64) -> bool {
+        if number != self.questions {
+            return false;
+        }
+        let Some(mut checkpoint) = self.waiting.take() else { return false };
+        self.now = now;
+        match self.apply(answer) {
+            Ok(()) => {
+                checkpoint.left = &checkpoint.left[1..];
+                self.pass(checkpoint);
+                self.feed_what_is_due();
+            }
+            Err(error) => self.refuse(error),
+        }
+        self.settle();
+        true
+    }
+
+    /// Decides what is to be decided, as far as that goes without the user.
+    pub(super) fn pass(&mut self, mut checkpoint: Checkpoint) {
+        while let Some((&decision, rest)) = checkpoint.left.split_first() {
+            match self.decide(decision, checkpoint.message.as_ref()) {
+                Decided::Settled => checkpoint.left = rest,
+                Decided::Ask(question) => {
+                    self.questions += 1;
+                    self.outputs.push_back(Output::Question(self.questions, question));
+                    self.waiting = Some(checkpoint);
+                    return;
+                }
+                Decided::Refused(error) => return self.refuse(error),
+            }
+        }
+        self.leave(checkpoint.message);
+    }
+
+    fn decide(&mut self, decision: Decision, message: Option<&Message>) -> Decided {
+        match (decision, message) {
+            (Decision::ServerName, _) => self.decide_server_name(),
+            (Decision::Peer, held) => self.decide_peer(held.is_none()),
+            (Decision::PskIdentity, Some(message)) if self.uses_psk() => {
+                self.decide_psk_identity(psk::identity_untrusted(&message.body).unwrap_or_default())
+            }
+            (Decision::PskHint, _) if self.uses_psk() => self.decide_psk_hint(),
+            (Decision::PskIdentity | Decision::PskHint, _) => Decided::Settled,
+        }
+    }
+
+    fn decide_server_name(&mut self) -> Decided {
+        match self.role {
+            Role::Server { ask_server_name: true, .. } => {
+                Decided::Ask(Question::ServerName(self.shown.wishes.server_name.clone()))
+            }
+            _ => Decided::Settled,
+        }
+    }
+
+    /// OpenSSL has verified the peer's certificate, and has refused one that it must. What is left is
+    /// what only we know how to judge, and a resumed session, which it takes as it is.
+    fn decide_peer(&mut self, resumed: bool) -> Decided {
+        if !self.asks_for_certificate() {
+            return Decided::Settled;
+        }
+        let Some(engine) = &self.engine else { return Decided::Settled };
+        let presented = presented(engine, resumed);
+        if self.context.judges_itself() {
+            self.shown.verdict = Some(presented.verdict.clone());
+            return Decided::Ask(Question::Peer(presented));
+        }
+        match presented.verdict {
+            Err(error) if self.config().reject_unauthorized => Decided::Refused(error),
+            _ => Decided::Settled,
+        }
+    }
+
+    fn decide_psk_identity(&mut self, identity: &[u8]) -> Decided {
+        let known = match self.config().psk.as_ref() {
+            _ if psk::identity_fault(identity).is_some() => None,
+            Some(Psk::Ask) => {
+                self.lay_out(PskPair { identity: identity.to_vec(), key: psk::key_of_nobody() });
+                return Decided::Ask(Question::PskIdentity(identity.to_vec()));
+            }
+            known => known.and_then(|psk| psk.key(identity)).map(<[u8]>::to_vec),
+        };
+        self.lay_out(PskPair { identity: identity.to_vec(), key: psk::key_of_nobody() });
+        self.take_key(known).map_or_else(Decided::Refused, |()| Decided::Settled)
+    }
+
+    fn decide_psk_hint(&mut self) -> Decided {
+        match self.config().psk.clone() {
+            Some(Psk::Pair(pair)) => {
+                self.take_pair(Some(pair)).map_or_else(Decided::Refused, |()| Decided::Settled)
+            }
+            Some(Psk::Ask) => {
+                let hint = self.engine.as_ref().and_then(|engine| ffi::psk_identity_hint(engine.ssl()));
+                Decided::Ask(Question::PskHint(hint))
+            }
+            Some(Psk::Table(_)) | None => Decided::Settled,
+        }
+    }
+
+    fn apply(&mut self, answer: Answer) -> Result<(), Error> {
+        match answer {
+            Answer::Context(Some(context)) => {
+                self.screen.expect_messages(context.expect_from_client());
+                self.context = context;
+                Ok(())
+            }
+            Answer::Context(None) => {
+                let sentence = match &self.shown.wishes.server_name {
+                    Some(name) => {
+                        format!("the client wants the host '{}', which is not here", name.escape_debug())
+                    }
+                    None => "the client names no host, and there is none for that".to_owned(),
+                };
+                Err(Error::new(Name::ServerName, sentence))
+            }
+            Answer::Key(key) => self.take_key(key),
+            Answer::Psk(pair) => self.take_pair(pair),
+            Answer::Peer(Ok(())) => {
+                self.shown.verdict = Some(Ok(()));
+                Ok(())
+            }
+            Answer::Peer(Err(reason)) => Err(match (reason, self.shown.verdict.take()) {
+                (None, Some(Err(error))) => error,
+                (None, _) => Error::new(Name::Denied, "the peer was refused by the verify hook"),
+                (Some(reason), _) => Error::new(Name::Denied, reason),
+            }),
+            Answer::Failed(sentence) => Err(Error::new(Name::Hook, sentence)),
+        }
+    }
+
+    /// Goes on with the key of the client whose identity lies on the desk, or with none.
+    fn take_key(&mut self, key: Option<Vec<u8>>) -> Result<(), Error> {
+        let desk = self.desk();
+        let Some(mut pair) = desk.papers().psk.clone() else { return Ok(()) };
+        match key {
+            Some(key) => {
+                if let Some(fault) = psk::key_fault(&key) {
+                    return Err(Error::new(Name::Hook, format!("the key for a PSK identity {fault}")));
+                }
+                pair.key = key.into();
+                desk.papers().psk = Some(pair);
+                Ok(())
+            }
+            None => {
+                let sentence =
+                    format!("nobody here knows the PSK identity '{}'", pair.identity.escape_ascii());
+                let error = Error::new(Name::UnknownIdentity, sentence);
+                if !self.config().hide_unknown_identity {
+                    return Err(error);
+                }
+                // Goes on with a key of nobody's, which fails as a wrong one does: in silence.
+                self.shown.suspicion = Some(error);
+                Ok(())
+            }
+        }
+    }
+
+    /// Goes on as this identity, or not at all.
+    fn take_pair(&mut self, pair: Option<PskPair>) -> Result<(), Error> {
+        let Some(pair) = pair else {
+            return Err(Error::new(Name::UnknownIdentity, "there is no PSK identity for this server"));
+        };
+        let fault =
+            psk::identity_fault(&pair.identity).map(|fault| format!("the PSK identity {fault}")).or_else(
+                || psk::key_fault(&pair.key).map(|fault| format!("the key of the PSK identity {fault}")),
+            );
+        if let Some(fault) = fault {
+            return Err(Error::new(Name::Hook, fault));
+        }
+        // The server says nothing to a Finished that its key does not open.
+        let sentence = format!(
+            "the server did not answer our Finished: its key for the PSK identity '{}' is probably another",
+            pair.identity.escape_ascii()
+        );
+        self.shown.suspicion = Some(Error::new(Name::WrongKey, sentence));
+        self.lay_out(pair);
+        Ok(())
+    }
+
+    /// Ends the handshake with an alert of our own making. We are asked before our first sealed
+    /// record in either role, so it goes out in plaintext.
+    fn refuse(&mut self, error: Error) {
+        let number = error.alert_to_send();
+        let record = record::plaintext(ALERT, DTLS_1_2, self.plaintext_sequence, &[2, number]);
+        self.alert_sent = Some(number);
+        self.outputs.push_back(Output::Transmit(record.into()));
+        self.finish(Reason::Error, Some(error));
+    }
+
+    fn uses_psk(&self) -> bool {
+        let suite = self.engine.as_ref().and_then(|engine| ffi::pending_suite(engine.ssl()));
+        suite.is_some_and(suites::uses_psk)
+    }
+
+    fn lay_out(&mut self, pair: PskPair) {
+        self.desk().papers().psk = Some(pair);
+    }
+
+    fn desk(&self) -> Desk {
+        self.engine.as_ref().map(|engine| Desk::of(engine.ssl())).unwrap_or_default()
+    }
+
+    fn config(&self) -> &Config {
+        self.context.config()
+    }
+}
+
+/// What the peer has shown of itself, and what OpenSSL thinks of it.
+fn presented(engine: &Engine, resumed: bool) -> Presented {
+    let ssl = engine.ssl();
+    let chain = peer_chain(ssl);
+    let verdict = match ssl.verify_result() {
+        _ if chain.is_empty() => Err(Error::new(Name::NoCertificate, "the peer presented no certificate")),
+        X509VerifyResult::OK => Ok(()),
+        fault => Err(Error::certificate(fault)),
+    };
+    Presented { chain, verdict, resumed }
+}

@@ -1,0 +1,213 @@
+//! A session's way from the first record to its Finished.
+
+use super::checkpoint::{Checkpoint, Decision};
+use super::{Role, Session, Shown, Stage};
+use crate::desk::Desk;
+use crate::engine::Engine;
+use crate::error::{Error, Name, Progress};
+use crate::established::Established;
+use crate::ffi;
+use crate::hello::Wishes;
+use crate::output::{Output, Reason};
+use crate::reassembly::{kind, Expect, Message};
+use crate::screen::{Phase, Screen, SealedShape};
+use crate::suites;
+
+/// How often a client starts afresh because its cookie was refused.
+const MOST_RESTARTS: u32 = 4;
+
+impl Session {
+    /// Feeds OpenSSL what the screen has for it, which changes with every record it reads, until
+    /// there is no more or a question has to be answered first.
+    pub(super) fn feed_what_is_due(&mut self) {
+        while self.stage != Stage::Closed && self.waiting.is_none() {
+            let phase = self.phase();
+            if let Some(record) = self.screen.take(phase) {
+                self.feed(&record);
+            } else if phase != Phase::Plaintext {
+                break;
+            } else if let Some(message) = self.screen.take_message() {
+                self.doubted_until = None;
+                self.arrive(message);
+            } else {
+                break;
+            }
+        }
+    }
+
+    /// Looks at a message that has come whole, and stops where something is to be decided about it
+    /// before OpenSSL sees it.
+    fn arrive(&mut self, message: Message) {
+        let decisions: &[Decision] = match (&self.role, message.kind) {
+            (Role::Server { .. }, kind::CLIENT_HELLO) => {
+                self.shown.wishes = Wishes::read_untrusted(&message.body);
+                &[Decision::ServerName]
+            }
+            (Role::Server { .. }, kind::CLIENT_KEY_EXCHANGE) => &[Decision::Peer, Decision::PskIdentity],
+            (Role::Client { .. }, kind::CERTIFICATE_REQUEST) => {
+                self.shown.certificate_requested = true;
+                &[]
+            }
+            (Role::Client { .. }, kind::SERVER_HELLO_DONE) => &[Decision::Peer, Decision::PskHint],
+            _ => &[],
+        };
+        self.pass(Checkpoint::before(message, decisions));
+    }
+
+    /// Goes on behind a checkpoint.
+    pub(super) fn leave(&mut self, message: Option<Message>) {
+        match message {
+            Some(message) => {
+                self.screen.queue(&message);
+                if self.engine.is_none() {
+                    self.begin_accepting();
+                }
+            }
+            // OpenSSL has gone on already, and what it wrote was held back.
+            None => self.collect(),
+        }
+    }
+
+    /// Gives OpenSSL the ClientHello, now that it is whole.
+    fn begin_accepting(&mut self) {
+        let Role::Server { plaintext_offset, .. } = self.role else { return };
+        let Some(hello) = self.screen.take(Phase::Plaintext) else { return };
+        let begun = Engine::new(self.context.server_ssl(), plaintext_offset).and_then(|mut engine| {
+            engine.feed(&hello);
+            engine.listen()?;
+            Ok(engine)
+        });
+        self.go_on_with(begun);
+    }
+
+    /// Starts afresh, with a new hello: the server refuses the cookie that was returned to it,
+    /// because it is stale or because it was not the server who sent it. OpenSSL would wait for
+    /// ever, since a second HelloVerifyRequest has a message_seq that it has left behind.
+    ///
+    /// Never at once: that HelloVerifyRequest may be forged while the server goes on with the
+    /// old hello, and of several that are on their way the new hello would take one for its own.
+    pub(super) fn restart(&mut self) {
+        let Role::Client { name, restarts } = &mut self.role else { return };
+        *restarts += 1;
+        let fresh = Engine::new(self.context.client_ssl(name), 0);
+        if let Ok(engine) = &fresh {
+            ffi::set_mtu(engine.ssl(), self.mtu);
+        }
+        self.screen = Screen::new(Expect::Server, 0);
+        self.shown = Shown::default();
+        self.go_on_with(fresh);
+    }
+
+    fn go_on_with(&mut self, engine: Result<Engine, Error>) {
+        match engine {
+            Ok(engine) => {
+                self.engine = Some(engine);
+                self.drive();
+            }
+            Err(error) => self.finish(Reason::Error, Some(error)),
+        }
+    }
+
+    pub(super) fn must_restart(&self) -> bool {
+        let may = matches!(self.role, Role::Client { restarts, .. } if restarts < MOST_RESTARTS);
+        may && self.screen.cookie_refused()
+    }
+
+    pub(super) fn shake_hands(&mut self) {
+        let Some(engine) = &mut self.engine else { return };
+        let outcome = engine.shake_hands();
+        let resumes = engine.ssl().session_reused();
+        if self.screen.lacks_shape() {
+            if let Some(suite) = ffi::pending_suite(engine.ssl()) {
+                self.screen.expect_sealed(SealedShape::of_suite(suite));
+                if let Some(longest) = ffi::max_fragment_length(engine.ssl()) {
+                    self.screen.shorten_plaintext(longest);
+                }
+                match self.role {
+                    _ if resumes => self.screen.expect_messages(Expect::Resumption),
+                    Role::Server { .. } if suites::uses_psk(suite) => {
+                        self.screen.expect_messages(Expect::Client { certificate: false });
+                    }
+                    _ => {}
+                }
+            }
+        }
+        if resumes && !self.shown.resumption_judged && matches!(outcome, Ok(false)) {
+            self.shown.resumption_judged = true;
+            return self.pass(Checkpoint::behind(&[Decision::Peer]));
+        }
+        self.collect();
+        match outcome {
+            Ok(true) => self.establish(),
+            Ok(false) => {}
+            Err(error) if error.name == Name::TimedOut => {
+                let error = self.suspected().unwrap_or(error);
+                self.finish(Reason::Timeout, Some(error));
+            }
+            Err(error) => self.finish(Reason::Error, Some(error)),
+        }
+    }
+
+    fn establish(&mut self) {
+        let Some(engine) = &self.engine else { return };
+        let asked = self.asks_for_certificate();
+        let mut established = Established::of(engine.ssl(), asked);
+        if let Some(verdict) = self.shown.verdict.take() {
+            established.verification = Some(verdict);
+        }
+        established.server_name = self.server_name();
+        self.established = Some(established);
+        self.screen.finish();
+        self.stage = Stage::Open;
+        self.ends_at = self.idle_end();
+        self.doubted_until = None;
+        self.outputs.push_back(Output::Connected);
+    }
+
+    /// The host that the client wants of this server, or that this client wants.
+    fn server_name(&self) -> Option<String> {
+        match &self.role {
+            Role::Client { name, .. } => name.host().map(str::to_owned),
+            Role::Server { .. } => self.shown.wishes.server_name.clone(),
+        }
+    }
+
+    /// Whether the peer has to show a certificate, in the cipher suite that has been agreed on.
+    pub(super) fn asks_for_certificate(&self) -> bool {
+        let suite = self.engine.as_ref().and_then(|engine| ffi::suite(engine.ssl()));
+        match self.role {
+            _ if suite.is_some_and(|name| !suites::takes_certificate(name)) => false,
+            Role::Client { .. } => true,
+            Role::Server { .. } => self.context.config().request_cert,
+        }
+    }
+
+    /// What is known about why a peer may have refused to go on.
+    pub(super) fn progress(&self) -> Progress {
+        let is_client = matches!(self.role, Role::Client { .. });
+        let agreed = self.engine.as_ref().is_some_and(|engine| ffi::pending_suite(engine.ssl()).is_some());
+        Progress {
+            only_hello: is_client && !agreed,
+            lacks_certificate: self.shown.certificate_requested && !self.context.has_certificate(),
+        }
+    }
+
+    /// OpenSSL has dropped a sealed record of the peer's that should have been its Finished. Somebody
+    /// may have forged it; if no other comes, it was the peer's, under another key than ours.
+    pub(super) fn suspect_key(&mut self, record: &[u8]) {
+        let sealed = record[3..5] != [0, 0];
+        let identity = self.engine.as_ref().and_then(|engine| Desk::of(engine.ssl()).psk_identity());
+        if let (true, None, Some(identity)) = (sealed, &self.shown.suspicion, identity) {
+            let sentence = format!(
+                "the peer's Finished does not verify: its key for the PSK identity '{}' is probably another",
+                identity.escape_ascii()
+            );
+            self.shown.suspicion = Some(Error::new(Name::WrongKey, sentence));
+        }
+    }
+
+    /// Why a handshake that came to no end probably did not.
+    pub(super) fn suspected(&self) -> Option<Error> {
+        self.shown.suspicion.clone()
+    }
+}

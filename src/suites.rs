@@ -1,0 +1,79 @@
+//! Which cipher suites are offered, and what each needs.
+
+use crate::config::{Config, Profile};
+use crate::psk::Psk;
+
+/// Whatever list is given: no suite that leaves the peer or the data unprotected.
+pub const NEVER: &str = ":!aNULL:!eNULL";
+
+/// Forward-secret key exchange with authenticated encryption: nothing else by default (RFC 9325).
+/// AES-128 first: as safe for the life of a session, and cheaper.
+const CERTIFICATES: &str = "ECDHE+AES128+AESGCM:ECDHE+AESGCM:ECDHE+CHACHA20";
+
+/// Authenticated by a pre-shared key. Forward-secret ones first (RFC 7905, 5487); then those that
+/// everybody has, whose recorded traffic the key opens (OpenSSL has no ECDHE-PSK with AES-GCM).
+const PSK_FORWARD_SECRET: &str =
+    "ECDHE-PSK-CHACHA20-POLY1305:DHE-PSK-AES128-GCM-SHA256:DHE-PSK-AES256-GCM-SHA384";
+const PSK_PLAIN: &str = "PSK-AES128-GCM-SHA256:PSK-AES256-GCM-SHA384:PSK-CHACHA20-POLY1305:PSK-AES128-CCM";
+
+/// What RFC 7925 sections 4.2 and 4.4 have every device speak.
+const IOT_CERTIFICATES: &str = "ECDHE-ECDSA-AES128-CCM8:ECDHE-ECDSA-AES128-CCM";
+const IOT_PSK: &str = "PSK-AES128-CCM8";
+
+/// The cipher list of a configuration that names none.
+pub fn default_list(config: &Config) -> String {
+    let psk = config.psk.is_some();
+    // Who has a key alone gets no certificate suites: there would be nothing to verify with.
+    let certificates = !psk || !config.cert.is_empty() || config.ca.is_some() || config.ask_peer;
+    let iot = config.profile == Profile::Iot;
+    let lists = [
+        (psk, PSK_FORWARD_SECRET),
+        (certificates, CERTIFICATES),
+        (certificates && iot, IOT_CERTIFICATES),
+        (psk, PSK_PLAIN),
+        (psk && iot, IOT_PSK),
+    ];
+    let wanted: Vec<_> = lists.into_iter().filter_map(|(wanted, list)| wanted.then_some(list)).collect();
+    wanted.join(":")
+}
+
+/// How the server of a suite proves who it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Authentication {
+    /// With a certificate that has an RSA key.
+    Rsa,
+    /// With one that has an ECDSA key.
+    Ecdsa,
+    /// With a pre-shared key, as does the client.
+    Psk,
+}
+
+impl Authentication {
+    /// Reads it off OpenSSL's name of a cipher suite.
+    pub fn of_suite(name: &str) -> Authentication {
+        if name.contains("ECDSA") {
+            Authentication::Ecdsa
+        } else if uses_psk(name) && !name.starts_with("RSA-PSK") {
+            Authentication::Psk
+        } else {
+            Authentication::Rsa
+        }
+    }
+}
+
+/// Whether a suite's key exchange takes a pre-shared key, alone or beside a certificate.
+pub fn uses_psk(suite: &str) -> bool {
+    suite.contains("PSK-")
+}
+
+/// Whether the suite can be used with these pre-shared keys and these kinds of certificates.
+pub fn is_usable(suite: &str, psk: Option<&Psk>, certificates: &[Authentication]) -> bool {
+    let proof = Authentication::of_suite(suite);
+    let proven = proof == Authentication::Psk || certificates.contains(&proof);
+    proven && (!uses_psk(suite) || psk.is_some())
+}
+
+/// Whether the peer of such a suite shows a certificate.
+pub fn takes_certificate(suite: &str) -> bool {
+    Authentication::of_suite(suite) != Authentication::Psk
+}
