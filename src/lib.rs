@@ -51,6 +51,7 @@ pub mod reassembly;
 pub mod record;
 pub mod screen;
 pub mod session;
+pub mod trace;
 
 mod ffi;
 #[cfg(any(feature = "luajit", feature = "lua51"))]
