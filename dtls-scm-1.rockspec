@@ -46,6 +46,7 @@ build = {
       ['dtls.peers'] = 'lua/dtls/peers.lua',
       ['dtls.server'] = 'lua/dtls/server.lua',
       ['dtls.session'] = 'lua/dtls/session.lua',
+      ['dtls.trace'] = 'lua/dtls/trace.lua',
       ['dtls.udp'] = 'lua/dtls/udp.lua',
     },
   },
