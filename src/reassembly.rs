@@ -356,16 +356,16 @@ impl Draft {
 }
 
 /// A fragment inside its record, its lengths checked.
-struct Fragment<'a> {
-    kind: u8,
-    length: usize,
-    sequence: u16,
-    start: usize,
-    bytes: &'a [u8],
+pub(crate) struct Fragment<'a> {
+    pub(crate) kind: u8,
+    pub(crate) length: usize,
+    pub(crate) sequence: u16,
+    pub(crate) start: usize,
+    pub(crate) bytes: &'a [u8],
 }
 
 impl<'a> Fragment<'a> {
-    fn split_first_untrusted(body: &'a [u8]) -> Option<(Fragment<'a>, &'a [u8])> {
+    pub(crate) fn split_first_untrusted(body: &'a [u8]) -> Option<(Fragment<'a>, &'a [u8])> {
         let header = body.get(..MESSAGE_HEADER)?;
         let length = read_u24(&header[1..4]);
         let start = read_u24(&header[6..9]);

@@ -28,6 +28,16 @@ local Context = {}
 Context.__index = Context
 Context.__name = 'dtls.Context'
 
+--- @class dtls.PskPair
+--- @field identity string up to 256 bytes, none of them NUL
+--- @field key string up to 512 bytes, 16 at least to be safe
+
+--- Hooks answer at once by what they return; or later by `done(answer)`, if they name that parameter and
+--- return nothing; or later by what they return after they have yielded.
+--- @alias dtls.VerifyHook fun(peer: dtls.Presented, session: dtls.Session, done: function): boolean?, string?
+--- @alias dtls.PskHook fun(about: string?, session: dtls.Session, done: function): any
+--- @alias dtls.SniHook fun(name: string?, session: dtls.Session, done: function): dtls.Context?
+
 --- @class dtls.ContextOptions
 --- @field cert? string|string[] certificate chains in PEM, leaf first: one, or one for each key
 --- @field key? string|string[] their private keys in PEM, in the same order
@@ -35,9 +45,8 @@ Context.__name = 'dtls.Context'
 --- @field ca? string|string[] what is trusted, in PEM; by default the system's trust store
 --- @field requestCert? boolean a server asks its peers for a certificate; false by default
 --- @field rejectUnauthorized? boolean refuse a peer that cannot be verified; true by default
---- @field verify? fun(peer: dtls.Presented, session: dtls.Session, done: fun(welcome: boolean, reason?: string)): boolean?, string?
----   whether a peer is welcome, whatever OpenSSL thinks of it
---- @field psk? table<string, string>|{ identity: string, key: string }|fun(about: string?, session: dtls.Session, done: function): any
+--- @field verify? dtls.VerifyHook whether a peer is welcome, whatever OpenSSL thinks of it
+--- @field psk? table<string, string>|dtls.PskPair|dtls.PskHook
 ---   pre-shared keys (RFC 4279): a client's own pair, a server's table of identities, or a hook: on a
 ---   client it gets the server's hint and answers with a pair, on a server it gets the identity and
 ---   answers with the key
@@ -60,7 +69,7 @@ Context.__name = 'dtls.Context'
 ---   ever; 300000 by default on servers, 0 on clients
 
 --- @class dtls.EndpointOptions: dtls.SessionOptions
---- @field sni? table<string, dtls.Context>|fun(name: string?, session: dtls.Session, done: function): dtls.Context?
+--- @field sni? table<string, dtls.Context>|dtls.SniHook
 ---   which context serves which host: by exact name, by `*.example.org`, by `*` for all others; or a hook
 --- @field maxSessions? integer 100000 by default; peers beyond it get no answer
 --- @field cookieSecret? string|string[] 16 bytes or more, newest first, for processes that share an
