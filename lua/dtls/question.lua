@@ -60,7 +60,7 @@ kinds.server_name = {
   answer = function (core, number, context, _, session)
     if context ~= nil then
       local fits = type(context) == 'table' and type(context.core) == 'userdata'
-      if not fits then return 'a context, as dtls.createContext makes, or nil for no such host' end
+      if not fits then return 'a context, as dtls.createContext makes, or nil for none' end
       local ready, option, sentence = context.core:check_server()
       if not ready then return ('a context for servers: options.%s %s'):format(option, sentence) end
       session._context = context
