@@ -50,7 +50,7 @@ kinds.peer = {
   show = certificate.presented,
   answer = function (core, number, welcome, reason)
     if welcome ~= nil and type(welcome) ~= 'boolean' then return 'true or false' end
-    if reason ~= nil and type(reason) ~= 'string' then return 'true or false, and a reason that is a string' end
+    if reason ~= nil and type(reason) ~= 'string' then return 'a reason that is a string' end
     core:answer_peer(number, loop.now(), welcome or false, reason)
   end,
 }
