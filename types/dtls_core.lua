@@ -17,6 +17,12 @@ local core = {}
 --- @field ca? string[] PEM
 --- @field request_cert? boolean
 --- @field reject_unauthorized? boolean
+--- @field verify? boolean whether to ask about every peer
+--- @field psk? true|table<string, string> whether to ask for keys, or the keys; `{ identity = …, key = … }` is
+---   one pair
+--- @field psk_identity_hint? string
+--- @field hide_unknown_identity? boolean
+--- @field profile? string
 --- @field min_version? string
 --- @field max_version? string
 --- @field ciphers? string
@@ -52,11 +58,16 @@ function Context:check_client() end
 
 --- A session with the peer whose datagram the gate has admitted.
 --- @param datagram string
---- @param handshake_ms integer
---- @param idle_ms integer 0 for ever
+--- @param terms dtls_core.Terms
 --- @param now integer
 --- @return dtls_core.Session|nil session, string? err, string? name
-function Context:accept(datagram, handshake_ms, idle_ms, now) end
+function Context:accept(datagram, terms, now) end
+
+--- What an endpoint wants of every session it accepts.
+--- @class dtls_core.Terms
+--- @field handshake_ms integer
+--- @field idle_ms integer 0 for ever
+--- @field ask_server_name boolean whether to ask which context serves the host that the client wants
 
 --- A session with the server that is called `name`.
 --- @param name string a host name or an IP address
@@ -77,7 +88,7 @@ local Gate = {}
 --- @return 'challenge'|'admit'|'discard' verdict, string? reply_or_cause
 function Gate:examine(datagram, ip, port, wall_seconds) end
 
---- After `receive`, `close`, `destroy` and `expire`: `poll` until it says `timeout`.
+--- After `receive`, `close`, `destroy`, `expire` and every answer: `poll` until it says `timeout`.
 --- @class dtls_core.Session
 local Session = {}
 
@@ -98,11 +109,37 @@ function Session:destroy() end
 --- @param now integer
 function Session:expire(now) end
 
---- @return 'transmit'|'message'|'connected'|'closed'|'timeout' kind
---- @return string|integer|nil what the datagram, the message, the reason, or when to call `expire`
---- @return string? err with `closed`
---- @return string? name with `closed`
+--- @return 'transmit'|'message'|'connected'|'question'|'closed'|'timeout' kind
+--- @return string|integer|nil what the datagram, the message, the question's number, the reason, or when to
+---   call `expire`
+--- @return string? err with `closed`; with `question` its kind: `server_name`, `psk_identity`, `psk_hint`, `peer`
+--- @return string|dtls_core.Presented|nil name with `closed`; with `question` what it is about
 function Session:poll() end
+
+-- Answers to questions. Each says whether it was taken: not where the question is not asked any more.
+
+--- @param context? dtls_core.Context nil where there is no such host
+--- @return boolean taken
+function Session:answer_server_name(number, now, context) end
+
+--- @param key? string nil where the identity is unknown
+--- @return boolean taken
+function Session:answer_psk_identity(number, now, key) end
+
+--- @param identity? string nil where there is none for this server
+--- @param key? string
+--- @return boolean taken
+function Session:answer_psk_hint(number, now, identity, key) end
+
+--- @param welcome boolean
+--- @param reason? string why not
+--- @return boolean taken
+function Session:answer_peer(number, now, welcome, reason) end
+
+--- Whoever was asked has failed.
+--- @param sentence string
+--- @return boolean taken
+function Session:answer_failed(number, now, sentence) end
 
 --- Makes handshake datagrams smaller than one that was refused; nil where there is no smaller size.
 --- @param refused integer its length in bytes
@@ -120,7 +157,16 @@ function Session:established() end
 --- @field max_payload integer
 --- @field authorized boolean
 --- @field authorization_error? string
---- @field certificate? dtls_core.Certificate
+--- @field chain dtls_core.Certificate[] the peer's own first
+--- @field server_name? string
+--- @field psk_identity? string
+
+--- @class dtls_core.Presented
+--- @field chain dtls_core.Certificate[]
+--- @field authorized boolean
+--- @field authorization_error? string
+--- @field name? string
+--- @field resumed boolean
 
 --- @class dtls_core.Certificate
 --- @field subject table<string, string>
