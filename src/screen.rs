@@ -231,8 +231,13 @@ impl Screen {
         }
     }
 
+    /// Takes the next record of the messages that were rebuilt, and no ChangeCipherSpec behind them.
+    pub fn take_ready(&mut self) -> Option<Vec<u8>> {
+        self.ready.pop_front()
+    }
+
     fn take_plaintext(&mut self) -> Option<Vec<u8>> {
-        if let Some(record) = self.ready.pop_front() {
+        if let Some(record) = self.take_ready() {
             return Some(record);
         }
         // OpenSSL ignores a ChangeCipherSpec that comes too early; it is offered again then.

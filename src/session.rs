@@ -470,8 +470,10 @@ impl Session {
     /// Gives the peer time to show that a plaintext alert or a refused cookie was not its own word,
     /// since whoever can reach us can send either: after an alert until a retransmission can have
     /// been answered; after a refusal until we would retransmit a hello that is refused anyway.
+    ///
+    /// While a question waits for its answer the peer cannot show anything: it is we who keep it.
     fn doubt(&mut self) {
-        if self.doubted_until.is_some() {
+        if self.doubted_until.is_some() || self.waiting.is_some() {
             return;
         }
         let timeout = u64::from(self.context.config().retransmit_timeout_ms);

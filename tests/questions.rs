@@ -4,8 +4,11 @@ mod pair;
 
 use dtls_core::desk::PskPair;
 use dtls_core::psk::Psk;
+use dtls_core::reassembly::kind;
+use dtls_core::record::{ALERT, HANDSHAKE, HEADER};
 use dtls_core::{Answer, Config, Context, Name, Question, Reason};
 use pair::certificates::{self, issue, Template};
+use pair::forge::record;
 use pair::{Pair, Setup, Side};
 use std::rc::Rc;
 
@@ -191,4 +194,56 @@ fn without_an_answer_the_handshake_ends_by_its_deadline() {
     pair.run(10_000);
     assert_eq!(pair.server.failure(), Some(Name::TimedOut));
     assert!(!pair.answer(Side::Server, number, Answer::Key(Some(key()))));
+}
+
+#[test]
+fn a_forged_alert_ends_no_handshake_that_waits_for_an_answer() {
+    for side in [Side::Client, Side::Server] {
+        let mut setup = asking_for_a_key();
+        setup.client.psk = Some(Psk::Ask);
+        let mut pair = setup.pair();
+        if side == Side::Server {
+            let me = PskPair { identity: b"device 1".to_vec(), key: key().into() };
+            pair.client.hook = Some(Box::new(move |_| Answer::Psk(Some(me.clone()))));
+        } else {
+            pair.server.hook = Some(Box::new(|_| Answer::Key(Some(key()))));
+        }
+        let (number, _) = question_of(&mut pair, side);
+        pair.deliver(side, &record(ALERT, 0, 9, &[2, 40]));
+        pair.run(15_000);
+        let answer = match side {
+            Side::Client => Answer::Psk(Some(PskPair { identity: b"device 1".to_vec(), key: key().into() })),
+            Side::Server => Answer::Key(Some(key())),
+        };
+        assert!(pair.answer(side, number, answer), "{side:?}: {}", pair.story());
+        pair.connect();
+        pair.converse();
+    }
+}
+
+#[test]
+fn nobody_is_asked_about_a_certificate_whose_key_the_client_has_not_shown_to_have() {
+    let mut setup = Setup::mutual();
+    setup.server.ask_peer = true;
+    let mut pair = setup.pair_in(Box::new(|sent| {
+        let mut delivery = sent.arrives(1);
+        spoil(&mut delivery.bytes, kind::CERTIFICATE_VERIFY);
+        vec![delivery]
+    }));
+    pair.run(10_000);
+    assert!(pair.server.questions().is_empty());
+    assert_eq!((pair.server.connected(), pair.client.connected()), (0, 0));
+}
+
+/// Turns the last bit of every plaintext handshake message of that type in a datagram.
+fn spoil(datagram: &mut [u8], kind: u8) {
+    let mut at = 0;
+    while at + HEADER < datagram.len() {
+        let length = usize::from(u16::from_be_bytes([datagram[at + 11], datagram[at + 12]]));
+        let end = at + HEADER + length;
+        if datagram[at] == HANDSHAKE && datagram[at + 4] == 0 && datagram[at + HEADER] == kind {
+            datagram[end - 1] ^= 1;
+        }
+        at = end;
+    }
 }

@@ -74,6 +74,7 @@ impl Session {
                 checkpoint.left = &checkpoint.left[1..];
                 self.pass(checkpoint);
                 self.feed_what_is_due();
+                self.doubt();
             }
             Err(error) => self.refuse(error),
         }
@@ -101,7 +102,7 @@ impl Session {
     fn decide(&mut self, decision: Decision, message: Option<&Message>) -> Decided {
         match (decision, message) {
             (Decision::ServerName, _) => self.decide_server_name(),
-            (Decision::Peer, held) => self.decide_peer(held.is_none()),
+            (Decision::Peer, _) => self.decide_peer(),
             (Decision::PskIdentity, Some(message)) if self.uses_psk() => {
                 self.decide_psk_identity(psk::identity_untrusted(&message.body).unwrap_or_default())
             }
@@ -121,12 +122,12 @@ impl Session {
 
     /// OpenSSL has verified the peer's certificate, and has refused one that it must. What is left is
     /// what only we know how to judge, and a resumed session, which it takes as it is.
-    fn decide_peer(&mut self, resumed: bool) -> Decided {
+    fn decide_peer(&mut self) -> Decided {
         if !self.asks_for_certificate() {
             return Decided::Settled;
         }
         let Some(engine) = &self.engine else { return Decided::Settled };
-        let presented = presented(engine, resumed);
+        let presented = presented(engine);
         if self.context.judges_itself() {
             self.shown.verdict = Some(presented.verdict.clone());
             return Decided::Ask(Question::Peer(presented));
@@ -167,6 +168,7 @@ impl Session {
         match answer {
             Answer::Context(Some(context)) => {
                 self.screen.expect_messages(context.expect_from_client());
+                self.mtu = context.config().mtu.bytes();
                 self.context = context;
                 Ok(())
             }
@@ -272,7 +274,7 @@ impl Session {
 }
 
 /// What the peer has shown of itself, and what OpenSSL thinks of it.
-fn presented(engine: &Engine, resumed: bool) -> Presented {
+fn presented(engine: &Engine) -> Presented {
     let ssl = engine.ssl();
     let chain = peer_chain(ssl);
     let verdict = match ssl.verify_result() {
@@ -280,5 +282,5 @@ fn presented(engine: &Engine, resumed: bool) -> Presented {
         X509VerifyResult::OK => Ok(()),
         fault => Err(Error::certificate(fault)),
     };
-    Presented { chain, verdict, resumed }
+    Presented { chain, verdict, resumed: ssl.session_reused() }
 }

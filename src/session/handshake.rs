@@ -43,7 +43,12 @@ impl Session {
                 self.shown.wishes = Wishes::read_untrusted(&message.body);
                 &[Decision::ServerName]
             }
+            (Role::Server { .. }, kind::CLIENT_KEY_EXCHANGE) if self.has_peer_certificate() => {
+                // Whether the peer has its key as well shows in the CertificateVerify behind it.
+                &[]
+            }
             (Role::Server { .. }, kind::CLIENT_KEY_EXCHANGE) => &[Decision::Peer, Decision::PskIdentity],
+            (Role::Server { .. }, kind::CERTIFICATE_VERIFY) => return self.arrive_at_proof(&message),
             (Role::Client { .. }, kind::CERTIFICATE_REQUEST) => {
                 self.shown.certificate_requested = true;
                 &[]
@@ -52,6 +57,22 @@ impl Session {
             _ => &[],
         };
         self.pass(Checkpoint::before(message, decisions));
+    }
+
+    /// Lets OpenSSL see the proof that a client has the key of its certificate, and then decides about
+    /// the client: nobody is asked about a certificate that somebody else presents.
+    fn arrive_at_proof(&mut self, message: &Message) {
+        self.screen.queue(message);
+        while let Some(record) = self.screen.take_ready() {
+            self.feed(&record);
+        }
+        if self.stage == Stage::Handshaking {
+            self.pass(Checkpoint::behind(&[Decision::Peer]));
+        }
+    }
+
+    fn has_peer_certificate(&self) -> bool {
+        self.engine.as_ref().is_some_and(|engine| engine.ssl().peer_certificate().is_some())
     }
 
     /// Goes on behind a checkpoint.
@@ -63,7 +84,7 @@ impl Session {
                     self.begin_accepting();
                 }
             }
-            // OpenSSL has gone on already, and what it wrote was held back.
+            // OpenSSL has seen it already, and what it wrote to that was held back.
             None => self.collect(),
         }
     }
