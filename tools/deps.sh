@@ -11,7 +11,7 @@ demo=(luajit lua-luv luarocks lua5.1 gcc libc6-dev make perl)
 test=(
   "${demo[@]}"
   lua-busted lua-check
-  openssl gnutls-bin                       # peers of other makers
+  openssl gnutls-bin libcoap3-bin          # peers of other makers
   tshark iproute2 iptables                 # to watch the wire and to trouble it
   faketime libfaketime python3
 )
