@@ -55,4 +55,58 @@ function peers.gnutlsServ(more)
   return peer, port
 end
 
+local function hex(bytes)
+  return (bytes:gsub('.', function (byte) return ('%02x'):format(byte:byte()) end))
+end
+
+--- Options of `openssl s_client` for a pre-shared key. It takes any server's hint.
+--- @param psk { identity: string, key: string }
+function peers.sClientPsk(psk, ciphers)
+  return { '-psk', hex(psk.key), '-psk_identity', psk.identity, '-cipher', ciphers }
+end
+
+--- Options of `openssl s_server` for a pre-shared key and no certificate. It goes on with whoever has
+--- the key: of another identity it only warns.
+function peers.sServerPsk(psk, ciphers, hint)
+  return peers.list({ '-nocert' }, peers.sClientPsk(psk, ciphers), hint and { '-psk_hint', hint } or {})
+end
+
+--- The priority string of GnuTLS's programs for `suites`, '+PSK' or '+ECDHE-PSK' and more. What
+--- gnutls-cli 3.7 prints of (EC)DHE-PSK is a segmentation fault: give it +PSK.
+function peers.pskPriority(suites)
+  return peers.PRIORITY .. ':-KX-ALL:' .. suites
+end
+
+--- Options of `gnutls-cli` for a pre-shared key.
+function peers.gnutlsCliPsk(psk, suites)
+  return {
+    '--pskusername', psk.identity, '--pskkey', hex(psk.key), '--priority', peers.pskPriority(suites),
+  }
+end
+
+--- Options of `gnutls-serv` for a pre-shared key. Of an unknown identity it says nothing: it makes up a
+--- key, as RFC 4279 has it.
+function peers.gnutlsServPsk(psk, suites, hint)
+  return {
+    '--pskpasswd', pki.write('passwd.psk', psk.identity .. ':' .. hex(psk.key) .. '\n'),
+    '--pskhint', hint or '', '--priority', peers.pskPriority(suites),
+  }
+end
+
+--- The priority string of GnuTLS's programs where both ends show raw public keys, and nothing else. In
+--- a list of several types GnuTLS takes the first that the other has as well: X.509.
+peers.RAW_PRIORITY = peers.PRIORITY .. ':-CTYPE-ALL:+CTYPE-CLI-RAWPK:+CTYPE-SRV-RAWPK'
+
+--- Options of GnuTLS's programs for raw public keys (RFC 7250). None of them can verify one.
+function peers.gnutlsRaw(identity)
+  local _, path = pki.publicKey(identity)
+  return { '--priority', peers.RAW_PRIORITY, '--rawpkfile', path, '--rawpkkeyfile', identity.keyPath }
+end
+
+--- What is written after `pattern` in hexadecimal digits, as bytes.
+function peers.waitForHex(peer, pattern)
+  local digits = peer:waitFor(pattern .. '(%x+)\n')
+  return (digits:gsub('%x%x', function (pair) return string.char(tonumber(pair, 16)) end))
+end
+
 return peers

@@ -22,6 +22,7 @@ local function openssl(...)
   local output = child.output
   child:stop()
   if status ~= 0 then error(output, 2) end
+  return output
 end
 
 --- Writes a file into the directory and returns its path.
@@ -68,7 +69,7 @@ local function certificate(id, keyPath, issuer, ...)
 end
 
 -- They sign handshakes as well, where a spec wants nothing but a certificate.
-local CA = 'keyUsage=critical,keyCertSign,digitalSignature'
+local CA = 'keyUsage=critical,keyCertSign,cRLSign,digitalSignature'
 
 --- A certificate authority: `{ cert, key, certPath, keyPath }`, texts in PEM and their files.
 --- @param kind? 'ecdsa'|'rsa'
@@ -77,13 +78,65 @@ function pki.ca(id, kind)
   return made[id]
 end
 
---- What a certificate authority has issued to `localhost` and 127.0.0.1.
+--- What a certificate authority has issued to `localhost` and 127.0.0.1, or to `names`, written as
+--- openssl has them: 'DNS:a.test,DNS:*.b.test'.
 --- @param kind? 'ecdsa'|'rsa'
-function pki.identity(id, kind)
+--- @param names? string
+function pki.identity(id, kind, names)
   local issuer = pki.ca('authority')
   made[id] = made[id] or certificate(id, key(id, kind or 'ecdsa'), issuer,
-    'basicConstraints=CA:FALSE', 'subjectAltName=DNS:localhost,IP:127.0.0.1')
+    'basicConstraints=CA:FALSE', 'subjectAltName=' .. (names or 'DNS:localhost,IP:127.0.0.1'))
   return made[id]
+end
+
+--- The SHA-256 fingerprint of an identity's certificate, as openssl writes it: 'AB:CD:…'.
+function pki.fingerprint(identity)
+  local output = openssl('x509', '-in', identity.certPath, '-noout', '-fingerprint', '-sha256')
+  return output:match('Fingerprint=([%x:]+)')
+end
+
+--- The public key of an identity, in PEM, and its file.
+function pki.publicKey(identity)
+  local path = identity.keyPath .. '.pub'
+  openssl('pkey', '-in', identity.keyPath, '-pubout', '-out', path)
+  return helper.read(path), path
+end
+
+-- What the authority keeps of an identity's certificate: a line of the file that `openssl ca` and
+-- `openssl ocsp` call their index.
+local function entry(identity, revoked)
+  local output = openssl('x509', '-in', identity.certPath, '-noout', '-serial')
+  return table.concat({
+    revoked and 'R' or 'V', '491231235959Z', revoked and '200101000000Z,keyCompromise' or '',
+    output:match('serial=(%x+)'), 'unknown', '/CN=unimportant',
+  }, '\t') .. '\n'
+end
+
+--- An OCSP response of the authority about one of its certificates, in DER, and its file.
+--- @param revoked? boolean
+function pki.ocspResponse(identity, revoked)
+  local issuer = pki.ca('authority')
+  local path = identity.certPath .. (revoked and '.revoked.der' or '.good.der')
+  openssl('ocsp', '-index', pki.write('ocsp.index', entry(identity, revoked)), '-CA', issuer.certPath,
+    '-rsigner', issuer.certPath, '-rkey', issuer.keyPath, '-issuer', issuer.certPath,
+    '-cert', identity.certPath, '-no_nonce', '-ndays', '2', '-respout', path)
+  return helper.read(path), path
+end
+
+--- A list of the authority's that has these identities' certificates revoked, in PEM, and its file.
+function pki.crl(...)
+  local issuer, entries = pki.ca('authority'), {}
+  for index, identity in ipairs({ ... }) do entries[index] = entry(identity, true) end
+  local index = pki.write('crl.index', table.concat(entries))
+  pki.write('crl.index.attr', '')
+  local config = pki.write('crl.cnf', table.concat({
+    '[ca]', 'default_ca = authority', '[authority]', 'database = ' .. index, 'default_md = sha256',
+    'default_crl_days = 2', '',
+  }, '\n'))
+  local path = pki.path('revoked-' .. #entries .. '.crl')
+  openssl('ca', '-config', config, '-gencrl', '-keyfile', issuer.keyPath, '-cert', issuer.certPath,
+    '-out', path)
+  return helper.read(path), path
 end
 
 --- An identity of three certificates with RSA-4096 keys, about 4 KiB, under a root of its own:
