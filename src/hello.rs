@@ -142,3 +142,63 @@ pub(crate) fn take_u16_list<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
 pub(crate) fn read_u24(bytes: &[u8]) -> usize {
     bytes.iter().take(3).fold(0, |n, &b| n << 8 | usize::from(b))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The body of a hello with a session id of four bytes and these extensions.
+    fn body(extensions: &[(u16, &[u8])]) -> Vec<u8> {
+        let mut out = vec![0xfe, 0xfd];
+        out.extend_from_slice(&[7; 32]);
+        out.extend_from_slice(&[4, 1, 2, 3, 4]);
+        out.extend_from_slice(&[2, 9, 9]);
+        out.extend_from_slice(&[0, 2, 0xc0, 0x2b]);
+        out.extend_from_slice(&[1, 0]);
+        let list: Vec<u8> = extensions.iter().flat_map(|(kind, content)| extension(*kind, content)).collect();
+        out.extend_from_slice(&(list.len() as u16).to_be_bytes());
+        out.extend_from_slice(&list);
+        out
+    }
+
+    fn extension(kind: u16, content: &[u8]) -> Vec<u8> {
+        [&kind.to_be_bytes()[..], &(content.len() as u16).to_be_bytes(), content].concat()
+    }
+
+    fn server_name(name: &[u8]) -> Vec<u8> {
+        let entry = [&[0][..], &(name.len() as u16).to_be_bytes(), name].concat();
+        [&(entry.len() as u16).to_be_bytes()[..], &entry].concat()
+    }
+
+    #[test]
+    fn a_hello_says_what_the_client_wants() {
+        let wishes = Wishes::read_untrusted(&body(&[
+            (10, &[0, 2, 0, 23]),
+            (0, &server_name(b"Lamp.Example")),
+            (5, &[1, 0, 0, 0, 0]),
+            (23, &[]),
+        ]));
+        assert_eq!(wishes.session_id, [1, 2, 3, 4]);
+        assert_eq!(wishes.server_name.as_deref(), Some("lamp.example"));
+        assert!(wishes.status_request && wishes.extended_master_secret);
+        let wishes = Wishes::read_untrusted(&body(&[]));
+        assert_eq!((wishes.server_name, wishes.status_request), (None, false));
+    }
+
+    #[test]
+    fn a_hello_that_breaks_off_says_what_came_before() {
+        let whole = body(&[(0, &server_name(b"lamp.example")), (23, &[])]);
+        for cut in 0..whole.len() {
+            let wishes = Wishes::read_untrusted(&whole[..cut]);
+            assert!(!wishes.extended_master_secret, "cut at {cut}");
+        }
+        assert_eq!(Wishes::read_untrusted(&whole[..whole.len() - 1]).session_id, [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn a_server_name_that_is_none_is_not_there() {
+        for content in [&[][..], &[0, 0], &[0, 3, 0, 0, 9], &[0, 4, 1, 0, 1, b'x']] {
+            assert_eq!(Wishes::read_untrusted(&body(&[(0, content)])).server_name, None, "{content:?}");
+        }
+    }
+}

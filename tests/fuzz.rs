@@ -3,16 +3,18 @@
 
 mod pair;
 
+use dtls_core::hello::Wishes;
+use dtls_core::psk::{self, Psk};
 use dtls_core::reassembly::{Expect, Reassembly};
 use dtls_core::record::{Record, HANDSHAKE};
-use dtls_core::Gate;
+use dtls_core::{Answer, Gate, Question};
 use pair::dice::{Dice, Trying};
 use pair::{clock, fair, Setup, BOTH};
 
 /// Every datagram of a few handshakes and conversations, both ways.
 fn genuine() -> Vec<Vec<u8>> {
     let mut all = Vec::new();
-    for setup in [Setup::default(), Setup::mutual(), Setup::mutual().with_mtu(256)] {
+    for setup in [Setup::default(), Setup::mutual(), Setup::mutual().with_mtu(256), Setup::psk()] {
         let mut pair = setup.pair();
         pair.connect();
         pair.converse();
@@ -72,12 +74,43 @@ fn the_gate_and_the_parsers_survive_anything() {
                 if record.kind == HANDSHAKE && record.epoch == 0 {
                     for reassembly in &mut reassemblies {
                         let _ = reassembly.add_untrusted(record.body);
-                        while reassembly.take().is_some() {}
+                        while let Some(message) = reassembly.take() {
+                            let wishes = Wishes::read_untrusted(&message.body);
+                            assert!(wishes.session_id.len() < 256);
+                            let _ = psk::identity_untrusted(&message.body);
+                        }
                     }
                 }
                 rest = behind;
             }
         }
+    }
+}
+
+/// Certificates one way and both, a key that is known, and one that is asked for.
+fn variety(seed: u64) -> Setup {
+    match seed % 4 {
+        0 => Setup::default(),
+        1 => Setup { ask_server_name: true, ..Setup::mutual() },
+        2 => Setup::psk(),
+        _ => {
+            let mut setup = Setup::psk();
+            setup.server.psk = Some(Psk::Ask);
+            setup
+        }
+    }
+}
+
+/// What a user would answer who knows one key, and has one context.
+fn answers(setup: &Setup) -> impl FnMut(&Question) -> Answer {
+    let context = std::rc::Rc::new(dtls_core::Context::new(setup.server.clone()).unwrap());
+    move |question| match question {
+        Question::ServerName(_) => Answer::Context(Some(context.clone())),
+        Question::PskIdentity(identity) => {
+            Answer::Key((identity == b"device 1").then(|| b"sixteen bytes 16".to_vec()))
+        }
+        Question::PskHint(_) => Answer::Psk(None),
+        Question::Peer(_) => Answer::Peer(Ok(())),
     }
 }
 
@@ -87,7 +120,10 @@ fn established_sessions_survive_anything() {
     for seed in 0..20 {
         let _trying = Trying(format!("seed {seed}"));
         let mut dice = Dice::new(seed);
-        let mut pair = if seed % 2 == 0 { Setup::default() } else { Setup::mutual() }.pair();
+        let setup = variety(seed);
+        let hook = answers(&setup);
+        let mut pair = setup.pair();
+        pair.server.hook = Some(Box::new(hook));
         pair.connect();
         pair.converse();
         let mut corpus = corpus.clone();
@@ -111,9 +147,11 @@ fn handshakes_end_once_whatever_comes_in_between() {
     for seed in 0..rounds {
         let _trying = Trying(format!("seed {seed}"));
         let mut dice = Dice::new(seed);
-        let mut setup = if seed % 2 == 0 { Setup::default() } else { Setup::mutual() };
+        let mut setup = variety(seed);
         setup.deadlines.handshake_ms = 30_000;
+        let hook = answers(&setup);
         let mut pair = setup.pair();
+        pair.server.hook = Some(Box::new(hook));
         pair.run(dice.below(6) as u64);
         for _ in 0..20 {
             let bytes = mutated(&mut dice, &corpus);
