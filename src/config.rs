@@ -154,6 +154,9 @@ pub struct Config {
     pub groups: Option<String>,
     /// An OpenSSL signature algorithm list, `SSL_CTX_set1_sigalgs_list(3)`.
     pub sigalgs: Option<String>,
+    /// The application protocols that are spoken (RFC 7301), in order of preference; none where the
+    /// peers need not agree on one.
+    pub alpn_protocols: Vec<Vec<u8>>,
     /// The size of handshake datagrams.
     pub mtu: Mtu,
     /// The first retransmission timeout, in milliseconds; it doubles up to a minute.
@@ -179,6 +182,7 @@ impl Default for Config {
             ciphers: None,
             groups: None,
             sigalgs: None,
+            alpn_protocols: Vec::new(),
             mtu: Mtu::default(),
             retransmit_timeout_ms: 1000,
         }

@@ -1,5 +1,6 @@
 //! A [`Config`] made into an OpenSSL context, with the mandatory options and why.
 
+use crate::alpn;
 use crate::config::{Config, Profile, Refusal, Version};
 use crate::desk::Desk;
 use crate::ffi;
@@ -100,6 +101,7 @@ impl Context {
             psk::hint(&mut builder, hint)
                 .map_err(|_| Refusal::new("psk_identity_hint", "must be at most 256 bytes without a NUL"))?;
         }
+        alpn::install(&mut builder, &config.alpn_protocols)?;
         let roots = trust::read_roots(&config)?;
         for root in roots.iter().flatten() {
             builder.add_client_ca(root).map_err(|e| unexpected(&e))?;

@@ -19,6 +19,8 @@ pub struct Established {
     pub server_name: Option<String>,
     /// The identity by which a pre-shared key was chosen.
     pub psk_identity: Option<Vec<u8>>,
+    /// The application protocol that the server has chosen of those that the client offered (RFC 7301).
+    pub alpn_protocol: Option<Vec<u8>>,
     /// The protocol version in OpenSSL's words: `DTLSv1.2`.
     pub protocol: &'static str,
     /// The cipher suite.
@@ -56,6 +58,7 @@ impl Established {
             chain,
             server_name: None,
             psk_identity: Desk::of(ssl).psk_identity(),
+            alpn_protocol: ssl.selected_alpn_protocol().map(<[u8]>::to_vec),
             protocol: ssl.version_str(),
             cipher: Cipher {
                 name: cipher.map_or("unknown", |cipher| cipher.name()),

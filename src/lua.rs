@@ -109,6 +109,7 @@ fn config(options: &LuaTable) -> LuaResult<Result<Config, Refusal>> {
         ciphers: options.get("ciphers")?,
         groups: options.get("groups")?,
         sigalgs: options.get("sigalgs")?,
+        alpn_protocols: list("alpn_protocols")?.unwrap_or_default(),
         mtu,
         retransmit_timeout_ms: options
             .get::<Option<u32>>("retransmit_timeout")?
@@ -274,9 +275,9 @@ fn shown(lua: &Lua, established: &Established) -> LuaResult<LuaTable> {
     }
     table.set("chain", describe_all(lua, &established.chain)?)?;
     table.set("server_name", established.server_name.as_deref())?;
-    if let Some(identity) = &established.psk_identity {
-        table.set("psk_identity", lua.create_string(identity)?)?;
-    }
+    let text = |bytes: &Option<Vec<u8>>| bytes.as_ref().map(|bytes| lua.create_string(bytes)).transpose();
+    table.set("psk_identity", text(&established.psk_identity)?)?;
+    table.set("alpn_protocol", text(&established.alpn_protocol)?)?;
     Ok(table)
 }
 

@@ -94,6 +94,8 @@ pub struct Session {
 struct Shown {
     /// What the client asked for in its hello.
     wishes: Wishes,
+    /// The application protocol that this server has chosen.
+    alpn_protocol: Option<Vec<u8>>,
     /// Whether a server has asked for a certificate.
     certificate_requested: bool,
     /// What the peer was found to be, where OpenSSL's verification is not the last word.

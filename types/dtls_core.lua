@@ -28,6 +28,7 @@ local core = {}
 --- @field ciphers? string
 --- @field groups? string
 --- @field sigalgs? string
+--- @field alpn_protocols? string[]
 --- @field mtu? integer
 --- @field retransmit_timeout? integer
 
@@ -157,6 +158,7 @@ function Session:established() end
 --- @field max_payload integer
 --- @field authorized boolean
 --- @field authorization_error? string
+--- @field alpn_protocol? string
 --- @field chain dtls_core.Certificate[] the peer's own first
 --- @field server_name? string
 --- @field psk_identity? string

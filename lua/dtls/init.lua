@@ -59,6 +59,9 @@ Context.__name = 'dtls.Context'
 --- @field ciphers? string an OpenSSL cipher list, openssl-ciphers(1); by default forward-secret AEAD
 --- @field groups? string an OpenSSL group list; 'X25519:P-256:P-384:P-521' by default
 --- @field sigalgs? string an OpenSSL signature algorithm list
+--- @field ALPNProtocols? string|string[] the protocols that are spoken inside (RFC 7301), 1 to 255 bytes
+---   each: a client offers them; a server takes the first of its own that is offered, and refuses a client
+---   that offers others alone
 --- @field mtu? integer the UDP payload that handshake datagrams may fill, 256 to 4096; 1200 by default
 --- @field retransmitTimeout? integer the first retransmission timeout; 1000 by default, doubles to 60000
 

@@ -95,6 +95,7 @@ local contextOptions = {
   ciphers = 'string',
   groups = 'string',
   sigalgs = 'string',
+  ALPNProtocols = 'strings',
   mtu = 'bytes',
   retransmitTimeout = 'deadline',
 }
@@ -122,6 +123,17 @@ options.connect = with(with(contextOptions, sessionOptions), with(peerOptions, {
 }))
 options.endpointConnect = with(sessionOptions, peerOptions)
 options.generateCertificate = { names = 'strings', days = 'days' }
+
+-- The core's spelling of an option: `ALPNProtocols` is `alpn_protocols`.
+local function snake(name)
+  return name:gsub('(%l)(%u)', '%1_%2'):gsub('(%u)(%u%l)', '%1_%2'):lower()
+end
+
+-- And back.
+local spelling = {}
+for _, kindsOf in pairs(options) do
+  for name in pairs(kindsOf) do spelling[snake(name)] = name end
+end
 
 local home = debug.getinfo(1, 'S').source:match('^.*[/\\]') or ''
 
@@ -187,7 +199,7 @@ function options.forCore(given)
     local value = given[name]
     if kind == 'strings' and type(value) == 'string' then value = { value } end
     if type(value) == 'function' then hooks[name], value = value, true end
-    out[name:gsub('%u', function (letter) return '_' .. letter:lower() end)] = value
+    out[snake(name)] = value
   end
   return out, hooks
 end
@@ -195,8 +207,7 @@ interpreted(options.forCore)
 
 --- Raises what the core refused: `option` in its own spelling, and a sentence.
 function options.refuse(caller, option, sentence)
-  local name = option:gsub('_(%l)', string.upper)
-  options.raise('%s: options.%s %s', caller, name, sentence)
+  options.raise('%s: options.%s %s', caller, spelling[option] or option, sentence)
 end
 
 return options
