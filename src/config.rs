@@ -2,6 +2,7 @@
 //! names the option.
 
 use crate::psk::Psk;
+use crate::srtp;
 use std::fmt;
 
 /// An option that cannot be: which one, and why. `options.lua` turns the name into the user's
@@ -157,6 +158,10 @@ pub struct Config {
     /// The application protocols that are spoken (RFC 7301), in order of preference; none where the
     /// peers need not agree on one.
     pub alpn_protocols: Vec<Vec<u8>>,
+    /// The SRTP protection profiles that can be agreed on (RFC 5764), in order of preference.
+    pub srtp_profiles: Vec<&'static srtp::Profile>,
+    /// Whether keys are exported from a session without extended master secret too (RFC 7627).
+    pub export_without_ems: bool,
     /// The size of handshake datagrams.
     pub mtu: Mtu,
     /// The first retransmission timeout, in milliseconds; it doubles up to a minute.
@@ -183,6 +188,8 @@ impl Default for Config {
             groups: None,
             sigalgs: None,
             alpn_protocols: Vec::new(),
+            srtp_profiles: Vec::new(),
+            export_without_ems: false,
             mtu: Mtu::default(),
             retransmit_timeout_ms: 1000,
         }

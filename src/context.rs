@@ -7,6 +7,7 @@ use crate::ffi;
 use crate::identity::Identity;
 use crate::psk::{self, Psk};
 use crate::reassembly::Expect;
+use crate::srtp;
 use crate::suites::{self, Authentication};
 use crate::trust;
 use once_cell::unsync::OnceCell;
@@ -102,6 +103,7 @@ impl Context {
                 .map_err(|_| Refusal::new("psk_identity_hint", "must be at most 256 bytes without a NUL"))?;
         }
         alpn::install(&mut builder, &config.alpn_protocols)?;
+        srtp::install(&mut builder, &config.srtp_profiles)?;
         let roots = trust::read_roots(&config)?;
         for root in roots.iter().flatten() {
             builder.add_client_ca(root).map_err(|e| unexpected(&e))?;

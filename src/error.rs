@@ -41,6 +41,10 @@ pub enum Name {
     ServerName,
     /// The server speaks none of the application protocols that the client offers.
     ApplicationProtocol,
+    /// The two ends have agreed on no SRTP protection profile.
+    NoSrtp,
+    /// The session has no extended master secret, which what is wanted of it depends on.
+    NoExtendedMasterSecret,
     /// The two ends have no cipher suite in common.
     NoCipher,
     /// The two ends have no protocol version in common.
@@ -74,6 +78,8 @@ impl Name {
             Name::WrongKey => "EPSKKEY",
             Name::ServerName => "ESERVERNAME",
             Name::ApplicationProtocol => "EALPN",
+            Name::NoSrtp => "ENOSRTP",
+            Name::NoExtendedMasterSecret => "ENOEMS",
             Name::NoCipher => "ENOCIPHER",
             Name::Version => "EVERSION",
             Name::Hook => "EHOOK",

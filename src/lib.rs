@@ -56,6 +56,7 @@ pub mod reassembly;
 pub mod record;
 pub mod screen;
 pub mod session;
+pub mod srtp;
 pub mod suites;
 pub mod trace;
 pub mod trust;

@@ -3,8 +3,9 @@
 mod pair;
 
 use dtls_core::context::PeerName;
+use dtls_core::srtp::Profile;
 use dtls_core::{Context, Deadlines, Name, Output, Session};
-use openssl::ssl::{AlpnError, SslContextBuilder};
+use openssl::ssl::{AlpnError, SslContextBuilder, SslOptions};
 use pair::certificates;
 use pair::raw::{self, Raw};
 use pair::{Pair, Setup, Side, BOTH};
@@ -125,4 +126,188 @@ fn a_server_without_a_word_for_it_is_no_worse_than_one_that_has_none() {
     let mut raw = raw_server(|builder| builder.set_alpn_select_callback(|_, _| Err(AlpnError::NOACK)));
     assert_eq!(raw.talk(&mut session), [Output::Connected]);
     assert_eq!(session.established().unwrap().alpn_protocol, None);
+}
+
+/// SSL_OP_NO_EXTENDED_MASTER_SECRET, which the crate lacks.
+const NO_EXTENDED_MASTER_SECRET: SslOptions = SslOptions::from_bits_retain(1);
+
+const LABEL: &[u8] = b"EXPERIMENTAL test";
+
+fn export(pair: &mut Pair, side: Side, length: usize, label: &[u8], context: Option<&[u8]>) -> Vec<u8> {
+    pair.end(side).session().export_keying_material(length, label, context).unwrap().to_vec()
+}
+
+#[test]
+fn both_ends_export_the_same_and_other_arguments_give_something_else() {
+    let mut pair = Setup::default().pair();
+    pair.connect();
+    let longest = vec![7; 0xffff];
+    let mut seen = Vec::new();
+    for (label, context) in [
+        (LABEL, None),
+        (LABEL, Some(&b""[..])),
+        (LABEL, Some(b"x")),
+        (LABEL, Some(b"x\0")),
+        (LABEL, Some(&longest)),
+        (b"EXPERIMENTAL tesT", None),
+        (&[b'x'; 249], None),
+    ] {
+        let [client, server] = BOTH.map(|side| export(&mut pair, side, 32, label, context));
+        assert_eq!(client, server);
+        assert!(!seen.contains(&client), "{label:?} with {context:?}");
+        seen.push(client);
+    }
+    assert_eq!(export(&mut pair, Side::Client, 0xffff, LABEL, None)[..32], seen[0]);
+    assert_eq!(export(&mut pair, Side::Client, 1, LABEL, None)[..], seen[0][..1]);
+    pair.converse();
+}
+
+#[test]
+fn what_cannot_be_exported_is_refused_and_the_session_goes_on() {
+    let mut pair = Setup::default().pair();
+    pair.connect();
+    let (long_label, long_context) = (vec![b'x'; 250], vec![0; 0x10000]);
+    for side in BOTH {
+        for (length, label, context) in [
+            (0, LABEL, None),
+            (0x10000, LABEL, None),
+            (usize::MAX, LABEL, None),
+            (32, b"", None),
+            (32, &long_label, None),
+            (32, "ü".as_bytes(), None),
+            (32, b"\xff", None),
+            (32, LABEL, Some(&long_context[..])),
+            // TLS has other uses for these.
+            (32, b"client finished", None),
+            (32, b"server finished", None),
+            (32, b"master secret", None),
+            (32, b"extended master secret", None),
+            (32, b"key expansion", None),
+        ] {
+            let error = pair.end(side).session().export_keying_material(length, label, context).unwrap_err();
+            assert_eq!(error.name, Name::Invalid, "{length}, {label:?}");
+        }
+    }
+    pair.converse();
+    pair.assert_unharmed();
+}
+
+#[test]
+fn nothing_is_exported_before_the_handshake_is_complete_or_after_the_end() {
+    let name = |session: &mut Session| session.export_keying_material(32, LABEL, None).unwrap_err().name;
+    let keys = |session: &mut Session| session.srtp_keys().err().unwrap().name;
+    let mut pair = with_profiles(&[FIRST], &[FIRST]).pair();
+    while pair.client.connected() + pair.server.connected() < 2 {
+        for side in BOTH {
+            let Some(session) = &mut pair.end(side).session else { continue };
+            if session.state() != "open" {
+                assert_eq!((name(session), keys(session)), (Name::NotConnected, Name::NotConnected));
+            }
+        }
+        assert!(pair.step());
+    }
+    // The client has said goodbye, and waits for the answer.
+    pair.close(Side::Client);
+    let client = pair.client.session();
+    assert_eq!((name(client), keys(client)), (Name::NotConnected, Name::NotConnected));
+    client.destroy();
+    assert_eq!((name(client), keys(client)), (Name::NotConnected, Name::NotConnected));
+}
+
+/// A server that has never heard of RFC 7627, and our client connected to it.
+fn without_extended_master_secret(setup: Setup) -> Session {
+    let mut session = client_of(setup);
+    let mut raw = raw_server(|builder| {
+        builder.set_options(NO_EXTENDED_MASTER_SECRET);
+        builder.set_tlsext_use_srtp(FIRST).unwrap();
+    });
+    assert_eq!(raw.talk(&mut session), [Output::Connected]);
+    session
+}
+
+#[test]
+fn without_extended_master_secret_nothing_is_exported_unless_the_user_wants_it() {
+    let mut session = without_extended_master_secret(with_profiles(&[FIRST], &[]));
+    assert!(!session.established().unwrap().extended_master_secret);
+    let error = session.export_keying_material(32, LABEL, None).unwrap_err();
+    assert_eq!(error.name, Name::NoExtendedMasterSecret);
+    assert_eq!(session.srtp_keys().err().unwrap().name, Name::NoExtendedMasterSecret);
+    session.send(b"but it can be talked to").unwrap();
+
+    let mut setup = with_profiles(&[FIRST], &[]);
+    setup.client.export_without_ems = true;
+    let mut session = without_extended_master_secret(setup);
+    assert_eq!(session.export_keying_material(32, LABEL, None).unwrap().len(), 32);
+    session.srtp_keys().unwrap();
+}
+
+#[test]
+fn a_client_without_extended_master_secret_is_told_from_one_that_has_it() {
+    for (options, has_it) in [(NO_EXTENDED_MASTER_SECRET, false), (SslOptions::empty(), true)] {
+        let client = raw::context(|builder| {
+            builder.set_options(options);
+        });
+        let mut raw = Raw::client(&client, 1200);
+        let mut session = raw.meet(&Rc::new(Context::new(Setup::default().server).unwrap()));
+        assert_eq!(raw.talk(&mut session), [Output::Connected]);
+        assert_eq!(session.established().unwrap().extended_master_secret, has_it);
+        assert_eq!(session.export_keying_material(32, LABEL, None).is_ok(), has_it);
+    }
+}
+
+const FIRST: &str = "SRTP_AES128_CM_SHA1_80";
+
+fn with_profiles(client: &[&str], server: &[&str]) -> Setup {
+    let profiles =
+        |names: &[&str]| names.iter().map(|name| Profile::parse(name.as_bytes()).unwrap()).collect();
+    let mut setup = Setup::default();
+    setup.client.srtp_profiles = profiles(client);
+    setup.server.srtp_profiles = profiles(server);
+    setup
+}
+
+#[test]
+fn the_servers_order_of_srtp_profiles_counts_and_both_ends_have_the_same_keys() {
+    for (profile, key, salt) in [
+        (FIRST, 16, 14),
+        ("SRTP_AES128_CM_SHA1_32", 16, 14),
+        ("SRTP_AEAD_AES_128_GCM", 16, 12),
+        ("SRTP_AEAD_AES_256_GCM", 32, 12),
+    ] {
+        let all = [FIRST, "SRTP_AES128_CM_SHA1_32", "SRTP_AEAD_AES_128_GCM", "SRTP_AEAD_AES_256_GCM"];
+        let others: Vec<_> = all.into_iter().filter(|name| *name != profile).collect();
+        let mut pair = with_profiles(&all, &[&[profile], &others[..]].concat()).pair();
+        pair.connect();
+        let [client, server] = BOTH.map(|side| pair.end(side).session().srtp_keys().unwrap());
+        assert_eq!((client.profile.name, server.profile.name), (profile, profile));
+        assert_eq!(client.client_key, server.client_key);
+        assert_eq!(client.server_key, server.server_key);
+        assert_eq!(client.client_salt, server.client_salt);
+        assert_eq!(client.server_salt, server.server_salt);
+        let material = [&client.client_key, &client.server_key, &client.client_salt, &client.server_salt];
+        assert_eq!(material.map(|part| part.len()), [key, key, salt, salt]);
+        let material = material.map(|part| &part[..]).concat();
+        assert_eq!(export(&mut pair, Side::Server, material.len(), b"EXTRACTOR-dtls_srtp", None), material);
+    }
+}
+
+#[test]
+fn without_a_common_profile_the_session_has_no_srtp_keys_and_goes_on() {
+    for (client, server) in [(&[][..], &[FIRST][..]), (&[FIRST], &[]), (&[FIRST], &["SRTP_AEAD_AES_128_GCM"])]
+    {
+        let mut pair = with_profiles(client, server).pair();
+        pair.connect();
+        for side in BOTH {
+            let session = pair.end(side).session();
+            assert_eq!(session.established().unwrap().srtp_profile, None);
+            assert_eq!(session.srtp_keys().err().unwrap().name, Name::NoSrtp);
+        }
+        pair.converse();
+    }
+}
+
+#[test]
+fn a_profile_is_named_once() {
+    let refusal = Context::new(with_profiles(&[FIRST, FIRST], &[]).client).err().unwrap();
+    assert_eq!(refusal.to_string(), format!("srtp_profiles: names {FIRST} twice"));
 }

@@ -11,6 +11,9 @@ local loop = require('dtls/loop')
 local options = require('dtls/options')
 local sni = require('dtls/sni')
 
+-- Adds to what sessions can do.
+require('dtls/keys')
+
 local dtls = {
   _VERSION = core.version,
   --- The OpenSSL underneath, as it names itself.
@@ -62,6 +65,10 @@ Context.__name = 'dtls.Context'
 --- @field ALPNProtocols? string|string[] the protocols that are spoken inside (RFC 7301), 1 to 255 bytes
 ---   each: a client offers them; a server takes the first of its own that is offered, and refuses a client
 ---   that offers others alone
+--- @field srtpProfiles? string|string[] SRTP protection profiles by OpenSSL's names (RFC 5764), in order of
+---   preference, of which the server's order counts
+--- @field exportWithoutEMS? boolean export keys, those of SRTP too, from a session without extended master
+---   secret (RFC 7627); false by default: a peer between two others could give both the same keys
 --- @field mtu? integer the UDP payload that handshake datagrams may fill, 256 to 4096; 1200 by default
 --- @field retransmitTimeout? integer the first retransmission timeout; 1000 by default, doubles to 60000
 

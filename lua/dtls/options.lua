@@ -50,6 +50,7 @@ local kinds = {
   },
   port = { function (v) return isInteger(v, 0, 65535) end, 'an integer from 0 to 65535' },
   peerPort = { function (v) return isInteger(v, 1, 65535) end, 'an integer from 1 to 65535' },
+  length = { function (v) return isInteger(v, 1, 65535) end, 'an integer from 1 to 65535' },
   bytes = { function (v) return isInteger(v, 0, 65535) end, 'an integer, a number of bytes' },
   count = { function (v) return isInteger(v, 1, 2 ^ 31) end, 'an integer, 1 or more' },
   days = { function (v) return isInteger(v, 1, 36500) end, 'an integer from 1 to 36500' },
@@ -70,6 +71,7 @@ local kinds = {
     'a table of contexts by host name, or a function',
   },
   hook = { function (v) return type(v) == 'function' end, 'a function' },
+  text = { function (v) return type(v) == 'string' end, 'a string' },
   bytesText = { function (v) return type(v) == 'string' and v ~= '' end, 'a string that is not empty' },
   context = {
     function (v) return type(v) == 'table' and type(v.core) == 'userdata' end,
@@ -96,6 +98,8 @@ local contextOptions = {
   groups = 'string',
   sigalgs = 'string',
   ALPNProtocols = 'strings',
+  srtpProfiles = 'strings',
+  exportWithoutEMS = 'boolean',
   mtu = 'bytes',
   retransmitTimeout = 'deadline',
 }
