@@ -204,3 +204,23 @@ describe('SRTP', function ()
     end
   end)
 end)
+
+describe('maxFragmentLength', function ()
+  it('makes the messages of both ends fit, and refuses others with EMSGSIZE', function ()
+    local pair = helper.pair(nil, { maxFragmentLength = 512 })
+    for from, to in pairs({ [pair.client] = pair.peer, [pair.peer] = pair.client }) do
+      local heard = helper.record(to, 'message')
+      assert.equal(512, from:maxPayload())
+      fails('EMSGSIZE', from:send(('x'):rep(513)))
+      assert.is_true(from:send(('x'):rep(512)))
+      helper.runUntil(function () return heard[1] end)
+      assert.equal(512, #heard[1][2])
+    end
+    helper.finish(pair.client, pair.server)
+  end)
+
+  it('refuses what cannot be asked for', function ()
+    assert.equal('dtls.createContext: options.maxFragmentLength must be 512, 1024, 2048 or 4096 bytes, got 500',
+      raised(function () dtls.createContext({ maxFragmentLength = 500 }) end))
+  end)
+end)

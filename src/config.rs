@@ -66,6 +66,30 @@ impl Default for Mtu {
     }
 }
 
+/// The plaintext that a client wants the records of both ends to hold at most (RFC 6066 section 4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FragmentLength(u8);
+
+impl FragmentLength {
+    /// Takes a size in bytes.
+    ///
+    /// # Errors
+    ///
+    /// Refuses all but the four that the extension can express.
+    pub fn new(bytes: u32) -> Result<FragmentLength, Refusal> {
+        let code = (1..=4).find(|&code| bytes == 256 << code).ok_or_else(|| {
+            let sentence = format!("must be 512, 1024, 2048 or 4096 bytes, got {bytes}");
+            Refusal::new("max_fragment_length", sentence)
+        })?;
+        Ok(FragmentLength(code))
+    }
+
+    /// The number that stands for it in the extension.
+    pub fn code(self) -> u8 {
+        self.0
+    }
+}
+
 /// A protocol version that can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Version {
@@ -164,6 +188,8 @@ pub struct Config {
     pub export_without_ems: bool,
     /// The size of handshake datagrams.
     pub mtu: Mtu,
+    /// The records that a client asks for; a server does what its clients ask.
+    pub max_fragment_length: Option<FragmentLength>,
     /// The first retransmission timeout, in milliseconds; it doubles up to a minute.
     pub retransmit_timeout_ms: u32,
 }
@@ -191,6 +217,7 @@ impl Default for Config {
             srtp_profiles: Vec::new(),
             export_without_ems: false,
             mtu: Mtu::default(),
+            max_fragment_length: None,
             retransmit_timeout_ms: 1000,
         }
     }

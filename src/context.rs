@@ -277,6 +277,9 @@ fn mandatory(config: &Config) -> Result<SslContextBuilder, ErrorStack> {
     if config.profile == Profile::Iot {
         ffi::allow_ccm8(&mut builder);
     }
+    if let Some(length) = config.max_fragment_length {
+        ffi::ask_for_fragment_length(&mut builder, length.code());
+    }
     ffi::set_max_certificate_list(&mut builder, Expect::Server.longest_message());
     builder.set_min_proto_version(Some(ssl_version(config.min_version)))?;
     builder.set_max_proto_version(Some(ssl_version(config.max_version)))?;

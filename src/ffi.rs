@@ -36,6 +36,7 @@ extern "C" {
     fn SSL_CTX_set_security_callback(context: *mut sys::SSL_CTX, callback: SecurityCallback);
     fn SSL_get_pending_cipher(ssl: *const sys::SSL) -> *const sys::SSL_CIPHER;
     fn SSL_get1_supported_ciphers(ssl: *mut sys::SSL) -> *mut sys::stack_st_SSL_CIPHER;
+    fn SSL_CTX_set_tlsext_max_fragment_length(context: *mut sys::SSL_CTX, code: u8) -> c_int;
     fn SSL_SESSION_get_max_fragment_length(session: *const sys::SSL_SESSION) -> u8;
 }
 
@@ -192,6 +193,13 @@ pub fn psk_identity_hint(ssl: &SslRef) -> Option<Vec<u8>> {
     let hint = unsafe { SSL_get_psk_identity_hint(ssl.as_ptr()) };
     // SAFETY: not null, and terminated, as above.
     (!hint.is_null()).then(|| unsafe { CStr::from_ptr(hint) }.to_bytes().to_vec())
+}
+
+/// Lets clients ask for records of 256 << `code` bytes at most, `code` being 1 to 4,
+/// SSL_CTX_set_tlsext_max_fragment_length(3).
+pub fn ask_for_fragment_length(builder: &mut SslContextBuilder, code: u8) {
+    // SAFETY: checks and stores a number.
+    unsafe { SSL_CTX_set_tlsext_max_fragment_length(builder.as_ptr(), code) };
 }
 
 /// The plaintext that a record may hold where RFC 6066's max_fragment_length was negotiated.

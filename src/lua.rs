@@ -5,7 +5,7 @@
 //! function takes and returns.
 
 use crate::certificate::{self, Description};
-use crate::config::{Config, Mtu, Profile, Refusal, Version};
+use crate::config::{Config, FragmentLength, Mtu, Profile, Refusal, Version};
 use crate::context::{Context, PeerName};
 use crate::desk::PskPair;
 use crate::error::Error;
@@ -85,6 +85,11 @@ fn config(options: &LuaTable) -> LuaResult<Result<Config, Refusal>> {
         (Ok(mtu), Ok(min), Ok(max)) => (mtu, min, max),
         (Err(refusal), ..) | (_, Err(refusal), _) | (.., Err(refusal)) => return Ok(Err(refusal)),
     };
+    let fragment_length = options.get::<Option<u32>>("max_fragment_length")?.map(FragmentLength::new);
+    let max_fragment_length = match fragment_length.transpose() {
+        Ok(length) => length,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
     let srtp_profiles = options.get::<Option<Vec<LuaString>>>("srtp_profiles")?.unwrap_or_default();
     let srtp_profiles =
         match srtp_profiles.iter().map(|name| srtp::Profile::parse(&name.as_bytes())).collect() {
@@ -122,6 +127,7 @@ fn config(options: &LuaTable) -> LuaResult<Result<Config, Refusal>> {
             .get::<Option<bool>>("export_without_ems")?
             .unwrap_or(default.export_without_ems),
         mtu,
+        max_fragment_length,
         retransmit_timeout_ms: options
             .get::<Option<u32>>("retransmit_timeout")?
             .unwrap_or(default.retransmit_timeout_ms),

@@ -2,11 +2,13 @@
 
 mod pair;
 
+use dtls_core::config::FragmentLength;
 use dtls_core::context::PeerName;
 use dtls_core::srtp::Profile;
 use dtls_core::{Context, Deadlines, Name, Output, Session};
 use openssl::ssl::{AlpnError, SslContextBuilder, SslOptions};
-use pair::certificates;
+use pair::certificates::{self, issue, Issued, Template};
+use pair::forge::{record, records};
 use pair::raw::{self, Raw};
 use pair::{Pair, Setup, Side, BOTH};
 use std::rc::Rc;
@@ -310,4 +312,87 @@ fn without_a_common_profile_the_session_has_no_srtp_keys_and_goes_on() {
 fn a_profile_is_named_once() {
     let refusal = Context::new(with_profiles(&[FIRST, FIRST], &[]).client).err().unwrap();
     assert_eq!(refusal.to_string(), format!("srtp_profiles: names {FIRST} twice"));
+}
+
+/// Identities whose chains are longer than any record, let alone a short one.
+fn with_long_chains(mut setup: Setup) -> Setup {
+    let key = certificates::ecdsa();
+    let template = |name, ca| Template { name, ca, padding: 2000, ..Template::default() };
+    let middle = issue(&template("Middle", true), &key, Some(certificates::authority()));
+    let chain = |leaf: Issued| vec![[leaf.cert_pem(), middle.cert_pem()].concat()];
+    setup.server.cert = chain(issue(&template("server.test", false), &key, Some(&middle)));
+    setup.server.key = vec![middle.key_pem()];
+    setup.client.cert = chain(issue(&template("client.test", false), &key, Some(&middle)));
+    setup.client.key = vec![middle.key_pem()];
+    setup
+}
+
+#[test]
+fn a_client_that_wants_short_records_gets_and_sends_none_longer() {
+    for most in [512, 1024, 2048, 4096] {
+        for long in [false, true] {
+            let mut setup = if long { with_long_chains(Setup::mutual()) } else { Setup::default() };
+            setup.client.max_fragment_length = Some(FragmentLength::new(most).unwrap());
+            let most = most as usize;
+            let mut pair = setup.with_mtu(4096).pair();
+            pair.connect();
+            pair.converse();
+            for side in BOTH {
+                let established = pair.end(side).session().established().unwrap();
+                assert_eq!(established.max_message, most);
+                assert!((most - 100..=most).contains(&established.max_payload));
+                let error = pair.send(side, &vec![7; most + 1]).unwrap_err();
+                assert_eq!(error.name, Name::MessageTooBig);
+                pair.send(side, &vec![7; most]).unwrap();
+            }
+            pair.run(50);
+            for side in BOTH {
+                assert_eq!(pair.end(side).messages().pop(), Some(&vec![7; most][..]));
+                // The first hello comes before anything is agreed on. Sealed records are a little longer.
+                for record in pair.end(side).sent.iter().flat_map(|sent| records(sent)) {
+                    assert!(record.body.len() <= most + if record.epoch > 0 { 40 } else { 0 });
+                }
+            }
+            pair.converse();
+            pair.assert_unharmed();
+        }
+    }
+}
+
+#[test]
+fn a_server_does_not_ask_for_short_records() {
+    let mut setup = Setup::default();
+    setup.server.max_fragment_length = Some(FragmentLength::new(512).unwrap());
+    let mut pair = setup.pair();
+    pair.connect();
+    for side in BOTH {
+        assert_eq!(pair.end(side).session().established().unwrap().max_message, 16_384);
+    }
+}
+
+#[test]
+fn only_the_four_lengths_that_can_be_asked_for_are_accepted() {
+    for bytes in [0, 1, 256, 511, 513, 8192, 16_384, u32::MAX] {
+        let refusal = FragmentLength::new(bytes).unwrap_err().to_string();
+        let sentence = format!("max_fragment_length: must be 512, 1024, 2048 or 4096 bytes, got {bytes}");
+        assert_eq!(refusal, sentence);
+    }
+}
+
+#[test]
+fn a_forged_record_longer_than_was_agreed_on_does_no_harm() {
+    for suite in ["ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES128-SHA", "ECDHE-ECDSA-CHACHA20-POLY1305"]
+    {
+        let mut setup = Setup::with_suite(suite);
+        setup.client.max_fragment_length = Some(FragmentLength::new(512).unwrap());
+        let mut pair = setup.pair();
+        pair.connect();
+        for side in BOTH {
+            for (number, length) in (500..900).chain([1024, 4096, 16_384, 18_432]).enumerate() {
+                pair.deliver(side, &record(23, 1, 1000 + number as u64, &vec![1; length]));
+            }
+        }
+        pair.converse();
+        pair.assert_unharmed();
+    }
 }

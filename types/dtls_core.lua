@@ -32,6 +32,7 @@ local core = {}
 --- @field srtp_profiles? string[]
 --- @field export_without_ems? boolean
 --- @field mtu? integer
+--- @field max_fragment_length? integer
 --- @field retransmit_timeout? integer
 
 --- @param config dtls_core.Config

@@ -70,6 +70,8 @@ Context.__name = 'dtls.Context'
 --- @field exportWithoutEMS? boolean export keys, those of SRTP too, from a session without extended master
 ---   secret (RFC 7627); false by default: a peer between two others could give both the same keys
 --- @field mtu? integer the UDP payload that handshake datagrams may fill, 256 to 4096; 1200 by default
+--- @field maxFragmentLength? integer a client asks that no record of either end hold more: 512, 1024, 2048 or
+---   4096 bytes (RFC 6066 section 4); messages are no longer then
 --- @field retransmitTimeout? integer the first retransmission timeout; 1000 by default, doubles to 60000
 
 --- @class dtls.SessionOptions: dtls.ContextOptions

@@ -101,6 +101,7 @@ local contextOptions = {
   srtpProfiles = 'strings',
   exportWithoutEMS = 'boolean',
   mtu = 'bytes',
+  maxFragmentLength = 'bytes',
   retransmitTimeout = 'deadline',
 }
 
