@@ -1,6 +1,7 @@
 //! What a context is made of: plain data, valid by construction. Every refusal is a sentence that
 //! names the option.
 
+use crate::ffi;
 use crate::psk::Psk;
 use crate::srtp;
 use std::fmt;
@@ -91,6 +92,21 @@ impl FragmentLength {
 }
 
 /// A protocol version that can be asked for.
+///
+/// DTLS 1.3 (RFC 9147) is not one, not even where OpenSSL has it, which 4.1 will: OpenSSL is held to
+/// 1.2 then. What stands in front of it here knows the records and messages of DTLS 1.2. Were the two
+/// ends of a handshake let go on to 1.3,
+///
+/// - the [gate](crate::gate) would ask for its cookie with a HelloVerifyRequest, but 1.3 has its cookies
+///   in HelloRetryRequest, and refuses a hello that has one in the old place (sections 5.1 and 5.3);
+/// - [`Record`](crate::record::Record) would know none of the sealed records, which have a shorter header
+///   with an encrypted number, nor ACKs (sections 4 and 7), and each handshake would time out;
+/// - the [screen](crate::screen) would hold back epochs 2, 3 and those behind KeyUpdates (section 6.1),
+///   waiting for a ChangeCipherSpec, and take lengths that are genuine for forged;
+/// - above all, certificates are sealed there, and there is no ServerHelloDone: no session would stop to
+///   [ask](crate::question) about its peer. That nobody was asked must never mean that all are welcome.
+///
+/// So the option is refused until all of these know better, rather than believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Version {
     /// RFC 6347.
@@ -110,10 +126,15 @@ impl Version {
                 option,
                 "must be at least 'DTLSv1.2': DTLS 1.0 rests on MD5 and SHA-1 and is deprecated by RFC 8996",
             )),
-            "DTLSv1.3" => Err(Refusal::new(
-                option,
-                format!("cannot be 'DTLSv1.3': {} does not have it", crate::openssl_version()),
-            )),
+            "DTLSv1.3" => {
+                let openssl = crate::openssl_version();
+                let sentence = if ffi::has_dtls_1_3() {
+                    format!("cannot be 'DTLSv1.3' yet: {openssl} has it, what this library adds does not")
+                } else {
+                    format!("cannot be 'DTLSv1.3': {openssl} does not have it")
+                };
+                Err(Refusal::new(option, sentence))
+            }
             other => {
                 Err(Refusal::new(option, format!("must be 'DTLSv1.2', got '{}'", other.escape_default())))
             }

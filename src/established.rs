@@ -24,7 +24,8 @@ pub struct Established {
     pub alpn_protocol: Option<Vec<u8>>,
     /// The protection profile of the SRTP that the two ends will speak beside (RFC 5764).
     pub srtp_profile: Option<&'static Profile>,
-    /// Whether the master secret is bound to the whole handshake (RFC 7627).
+    /// Whether the master secret is bound to the whole handshake (RFC 7627). (In DTLS 1.3 it always
+    /// is, and the extension is not there: RFC 8446 appendix D.)
     pub extended_master_secret: bool,
     /// The protocol version in OpenSSL's words: `DTLSv1.2`.
     pub protocol: &'static str,

@@ -8,7 +8,9 @@ use libc::{c_char, c_int, c_long, c_uint, c_void, timeval};
 use once_cell::sync::{Lazy, OnceCell};
 use openssl::error::ErrorStack;
 use openssl::ex_data::Index;
-use openssl::ssl::{Ssl, SslCipherRef, SslContextBuilder, SslContextRef, SslRef, SslStream};
+use openssl::ssl::{
+    Ssl, SslCipherRef, SslContext, SslContextBuilder, SslContextRef, SslMethod, SslRef, SslStream,
+};
 use openssl::stack::Stack;
 use openssl::x509::store::X509StoreRef;
 use openssl::x509::{X509Ref, X509VerifyResult};
@@ -48,6 +50,7 @@ const CTRL_DTLS_HANDLE_TIMEOUT: c_int = 74;
 const CTRL_CHAIN_CERT: c_int = 89;
 const CTRL_SET_DH_AUTO: c_int = 118;
 const CTRL_SET_VERIFY_CERT_STORE: c_int = 106;
+const CTRL_SET_MAX_PROTO_VERSION: c_int = 124;
 const INIT_NO_LOAD_CONFIG: u64 = 0x80;
 const INIT_NO_ATEXIT: u64 = 0x0008_0000;
 
@@ -68,6 +71,19 @@ pub fn init() {
 pub fn clear_errors() {
     // SAFETY: touches nothing but OpenSSL's own thread-local queue.
     unsafe { sys::ERR_clear_error() }
+}
+
+/// Whether this OpenSSL has DTLS 1.3: if so, a context can be told to go so far.
+pub fn has_dtls_1_3() -> bool {
+    const DTLS_1_3: c_long = 0xfefc;
+    init();
+    let Ok(builder) = SslContext::builder(SslMethod::dtls()) else { return false };
+    // SAFETY: the command checks and stores a number in a context that the builder owns.
+    let outcome = unsafe {
+        sys::SSL_CTX_ctrl(builder.as_ptr(), CTRL_SET_MAX_PROTO_VERSION, DTLS_1_3, std::ptr::null_mut())
+    };
+    clear_errors();
+    outcome == 1
 }
 
 /// Fills `bytes` from OpenSSL's random generator.

@@ -396,3 +396,14 @@ fn a_forged_record_longer_than_was_agreed_on_does_no_harm() {
         pair.assert_unharmed();
     }
 }
+
+#[test]
+fn peers_that_may_speak_any_version_are_met_at_1_2() {
+    let mut session = client_of(Setup::default());
+    assert_eq!(raw_server(|_| {}).talk(&mut session), [Output::Connected]);
+    assert_eq!(session.established().unwrap().protocol, "DTLSv1.2");
+    let mut raw = Raw::client(&raw::context(|_| {}), 1200);
+    let mut session = raw.meet(&Rc::new(Context::new(Setup::default().server).unwrap()));
+    assert_eq!(raw.talk(&mut session), [Output::Connected]);
+    assert_eq!(session.established().unwrap().protocol, "DTLSv1.2");
+}

@@ -14,7 +14,7 @@ const MOST_MATERIAL: usize = 0xffff;
 
 impl Session {
     /// Derives `length` bytes that both ends get by the same label and context, and nobody else.
-    /// An empty context is another than none (RFC 5705 section 4).
+    /// An empty context is another than none (RFC 5705 section 4; in DTLS 1.3 it is the same).
     ///
     /// # Errors
     ///
