@@ -208,7 +208,8 @@ end)
 describe('maxFragmentLength', function ()
   it('makes the messages of both ends fit, and refuses others with EMSGSIZE', function ()
     local pair = helper.pair(nil, { maxFragmentLength = 512 })
-    for from, to in pairs({ [pair.client] = pair.peer, [pair.peer] = pair.client }) do
+    for _, way in ipairs({ { pair.client, pair.peer }, { pair.peer, pair.client } }) do
+      local from, to = unpack(way)
       local heard = helper.record(to, 'message')
       assert.equal(512, from:maxPayload())
       fails('EMSGSIZE', from:send(('x'):rep(513)))
@@ -220,7 +221,7 @@ describe('maxFragmentLength', function ()
   end)
 
   it('refuses what cannot be asked for', function ()
-    assert.equal('dtls.createContext: options.maxFragmentLength must be 512, 1024, 2048 or 4096 bytes, got 500',
-      raised(function () dtls.createContext({ maxFragmentLength = 500 }) end))
+    local sentence = raised(function () dtls.createContext({ maxFragmentLength = 500 }) end)
+    assert.matches('options%.maxFragmentLength must be 512, 1024, 2048 or 4096 bytes, got 500$', sentence)
   end)
 end)
