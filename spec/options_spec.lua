@@ -73,6 +73,7 @@ describe('createContext', function ()
     { 'mtu', '1200', 'an integer, a number of bytes, got string' },
     { 'mtu', 1200.5, 'an integer, a number of bytes, got 1200.5' },
     { 'mtu', 0 / 0, 'an integer, a number of bytes, got ' .. tostring(0 / 0) },
+    { 'maxFragmentLength', '512', 'an integer, a number of bytes, got string' },
     { 'retransmitTimeout', 0, 'a whole number of milliseconds, 1 or more, got 0' },
     { 'retransmitTimeout', math.huge, 'a whole number of milliseconds, 1 or more, got inf' },
   }) do

@@ -1,7 +1,9 @@
 //! What a context is made of: plain data, valid by construction. Every refusal is a sentence that
 //! names the option.
 
+use crate::ffi;
 use crate::psk::Psk;
+use crate::srtp;
 use std::fmt;
 
 /// An option that cannot be: which one, and why. `options.lua` turns the name into the user's
@@ -65,7 +67,46 @@ impl Default for Mtu {
     }
 }
 
+/// The plaintext that a client wants the records of both ends to hold at most (RFC 6066 section 4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FragmentLength(u8);
+
+impl FragmentLength {
+    /// Takes a size in bytes.
+    ///
+    /// # Errors
+    ///
+    /// Refuses all but the four that the extension can express.
+    pub fn new(bytes: u32) -> Result<FragmentLength, Refusal> {
+        let code = (1..=4).find(|&code| bytes == 256 << code).ok_or_else(|| {
+            let sentence = format!("must be 512, 1024, 2048 or 4096 bytes, got {bytes}");
+            Refusal::new("max_fragment_length", sentence)
+        })?;
+        Ok(FragmentLength(code))
+    }
+
+    /// The number that stands for it in the extension.
+    pub fn code(self) -> u8 {
+        self.0
+    }
+}
+
 /// A protocol version that can be asked for.
+///
+/// DTLS 1.3 (RFC 9147) is not one, not even where OpenSSL has it, which 4.1 will: OpenSSL is held to
+/// 1.2 then. What stands in front of it here knows the records and messages of DTLS 1.2. Were the two
+/// ends of a handshake let go on to 1.3,
+///
+/// - the [gate](crate::gate) would ask for its cookie with a HelloVerifyRequest, but 1.3 has its cookies
+///   in HelloRetryRequest, and refuses a hello that has one in the old place (sections 5.1 and 5.3);
+/// - [`Record`](crate::record::Record) would know none of the sealed records, which have a shorter header
+///   with an encrypted number, nor ACKs (sections 4 and 7), and each handshake would time out;
+/// - the [screen](crate::screen) would hold back epochs 2, 3 and those behind KeyUpdates (section 6.1),
+///   waiting for a ChangeCipherSpec, and take lengths that are genuine for forged;
+/// - above all, certificates are sealed there, and there is no ServerHelloDone: no session would stop to
+///   [ask](crate::question) about its peer. That nobody was asked must never mean that all are welcome.
+///
+/// So the option is refused until all of these know better, rather than believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Version {
     /// RFC 6347.
@@ -85,10 +126,15 @@ impl Version {
                 option,
                 "must be at least 'DTLSv1.2': DTLS 1.0 rests on MD5 and SHA-1 and is deprecated by RFC 8996",
             )),
-            "DTLSv1.3" => Err(Refusal::new(
-                option,
-                format!("cannot be 'DTLSv1.3': {} does not have it", crate::openssl_version()),
-            )),
+            "DTLSv1.3" => {
+                let openssl = crate::openssl_version();
+                let sentence = if ffi::has_dtls_1_3() {
+                    format!("cannot be 'DTLSv1.3' yet: {openssl} has it, what this library adds does not")
+                } else {
+                    format!("cannot be 'DTLSv1.3': {openssl} does not have it")
+                };
+                Err(Refusal::new(option, sentence))
+            }
             other => {
                 Err(Refusal::new(option, format!("must be 'DTLSv1.2', got '{}'", other.escape_default())))
             }
@@ -154,8 +200,17 @@ pub struct Config {
     pub groups: Option<String>,
     /// An OpenSSL signature algorithm list, `SSL_CTX_set1_sigalgs_list(3)`.
     pub sigalgs: Option<String>,
+    /// The application protocols that are spoken (RFC 7301), in order of preference; none where the
+    /// peers need not agree on one.
+    pub alpn_protocols: Vec<Vec<u8>>,
+    /// The SRTP protection profiles that can be agreed on (RFC 5764), in order of preference.
+    pub srtp_profiles: Vec<&'static srtp::Profile>,
+    /// Whether keys are exported from a session without extended master secret too (RFC 7627).
+    pub export_without_ems: bool,
     /// The size of handshake datagrams.
     pub mtu: Mtu,
+    /// The records that a client asks for; a server does what its clients ask.
+    pub max_fragment_length: Option<FragmentLength>,
     /// The first retransmission timeout, in milliseconds; it doubles up to a minute.
     pub retransmit_timeout_ms: u32,
 }
@@ -179,7 +234,11 @@ impl Default for Config {
             ciphers: None,
             groups: None,
             sigalgs: None,
+            alpn_protocols: Vec::new(),
+            srtp_profiles: Vec::new(),
+            export_without_ems: false,
             mtu: Mtu::default(),
+            max_fragment_length: None,
             retransmit_timeout_ms: 1000,
         }
     }

@@ -1,11 +1,13 @@
 //! A [`Config`] made into an OpenSSL context, with the mandatory options and why.
 
+use crate::alpn;
 use crate::config::{Config, Profile, Refusal, Version};
 use crate::desk::Desk;
 use crate::ffi;
 use crate::identity::Identity;
 use crate::psk::{self, Psk};
 use crate::reassembly::Expect;
+use crate::srtp;
 use crate::suites::{self, Authentication};
 use crate::trust;
 use once_cell::unsync::OnceCell;
@@ -100,12 +102,15 @@ impl Context {
             psk::hint(&mut builder, hint)
                 .map_err(|_| Refusal::new("psk_identity_hint", "must be at most 256 bytes without a NUL"))?;
         }
+        alpn::install(&mut builder, &config.alpn_protocols)?;
+        srtp::install(&mut builder, &config.srtp_profiles)?;
         let roots = trust::read_roots(&config)?;
         for root in roots.iter().flatten() {
             builder.add_client_ca(root).map_err(|e| unexpected(&e))?;
         }
         let ssl = builder.build();
         let suites = ffi::supported_suites(&ssl).map_err(|e| unexpected(&e))?;
+        // DTLS 1.3 would take those of TLS 1.3, whatever `ciphers` says: they serve no handshake here.
         let suites: Vec<_> = suites.into_iter().filter(|suite| suite.version != "TLSv1.3").collect();
         if suites.is_empty() {
             return Err(Refusal::new(
@@ -272,6 +277,9 @@ fn mandatory(config: &Config) -> Result<SslContextBuilder, ErrorStack> {
     ffi::choose_dh_group(&mut builder);
     if config.profile == Profile::Iot {
         ffi::allow_ccm8(&mut builder);
+    }
+    if let Some(length) = config.max_fragment_length {
+        ffi::ask_for_fragment_length(&mut builder, length.code());
     }
     ffi::set_max_certificate_list(&mut builder, Expect::Server.longest_message());
     builder.set_min_proto_version(Some(ssl_version(config.min_version)))?;

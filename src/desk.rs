@@ -27,6 +27,8 @@ impl std::fmt::Debug for PskPair {
 pub struct Papers {
     /// The key to go on with, once it is known.
     pub psk: Option<PskPair>,
+    /// The application protocol that a server has chosen.
+    pub alpn_protocol: Option<Vec<u8>>,
 }
 
 /// One session's desk, shared with the callbacks of its OpenSSL session.

@@ -109,6 +109,18 @@ impl Engine {
         }
     }
 
+    /// Fills `out` with keying material (RFC 5705).
+    ///
+    /// # Errors
+    ///
+    /// [`Name::Invalid`] where OpenSSL refuses: the label is one that TLS uses itself.
+    pub fn export(&mut self, out: &mut [u8], label: &str, context: Option<&[u8]>) -> Result<(), Error> {
+        self.call(|tls| tls.ssl().export_keying_material(out, label, context)).map_err(|stack| {
+            let reason = stack.errors().last().and_then(|error| error.reason()).unwrap_or("no reason given");
+            Error::new(Name::Invalid, format!("OpenSSL exports nothing by that label and context: {reason}"))
+        })
+    }
+
     /// Sends a close_notify, if none has been sent (RFC 5246 section 7.2.1).
     pub fn say_goodbye(&mut self) {
         // Whether the peer's has come as well is what reading tells.

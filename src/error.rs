@@ -39,6 +39,12 @@ pub enum Name {
     WrongKey,
     /// The server has no such host.
     ServerName,
+    /// The server speaks none of the application protocols that the client offers.
+    ApplicationProtocol,
+    /// The two ends have agreed on no SRTP protection profile.
+    NoSrtp,
+    /// The session has no extended master secret, which what is wanted of it depends on.
+    NoExtendedMasterSecret,
     /// The two ends have no cipher suite in common.
     NoCipher,
     /// The two ends have no protocol version in common.
@@ -71,6 +77,9 @@ impl Name {
             Name::UnknownIdentity => "EPSKIDENTITY",
             Name::WrongKey => "EPSKKEY",
             Name::ServerName => "ESERVERNAME",
+            Name::ApplicationProtocol => "EALPN",
+            Name::NoSrtp => "ENOSRTP",
+            Name::NoExtendedMasterSecret => "ENOEMS",
             Name::NoCipher => "ENOCIPHER",
             Name::Version => "EVERSION",
             Name::Hook => "EHOOK",
@@ -159,6 +168,7 @@ impl Error {
             112 => (Name::ServerName, "the server has no host of that name"),
             115 => (Name::UnknownIdentity, "the server does not know our PSK identity"),
             116 => (Name::NoCertificate, "the server requires a certificate, and we have none for it"),
+            120 => (Name::ApplicationProtocol, "the server speaks no application protocol that we offer"),
             _ => (Name::Alert, "the peer ended the session with a fatal alert"),
         };
         Error { alert: Some(Alert::Received(number)), ..Error::new(name, sentence) }
@@ -178,7 +188,7 @@ impl Error {
     }
 
     /// The alert that tells the peer of this failure in what it has presented (RFC 5246 section 7.2.2,
-    /// RFC 4279 section 2, RFC 6066 section 3), as OpenSSL has it where it is OpenSSL who finds it.
+    /// RFC 4279 section 2, RFC 6066 section 3, RFC 7301 section 3.2), as OpenSSL has it where it is OpenSSL who finds it.
     pub(crate) fn alert_to_send(&self) -> u8 {
         match self.name {
             Name::NoCertificate => 40,
@@ -189,6 +199,7 @@ impl Error {
             Name::Denied => 49,
             Name::ServerName => 112,
             Name::UnknownIdentity => 115,
+            Name::ApplicationProtocol => 120,
             _ => 80,
         }
     }

@@ -5,6 +5,7 @@ use crate::desk::Desk;
 use crate::error::{Error, Name};
 use crate::ffi;
 use crate::record::MAX_PLAINTEXT;
+use crate::srtp::Profile;
 use openssl::ssl::SslRef;
 use openssl::x509::{X509VerifyResult, X509};
 
@@ -19,6 +20,13 @@ pub struct Established {
     pub server_name: Option<String>,
     /// The identity by which a pre-shared key was chosen.
     pub psk_identity: Option<Vec<u8>>,
+    /// The application protocol that the server has chosen of those that the client offered (RFC 7301).
+    pub alpn_protocol: Option<Vec<u8>>,
+    /// The protection profile of the SRTP that the two ends will speak beside (RFC 5764).
+    pub srtp_profile: Option<&'static Profile>,
+    /// Whether the master secret is bound to the whole handshake (RFC 7627). (In DTLS 1.3 it always
+    /// is, and the extension is not there: RFC 8446 appendix D.)
+    pub extended_master_secret: bool,
     /// The protocol version in OpenSSL's words: `DTLSv1.2`.
     pub protocol: &'static str,
     /// The cipher suite.
@@ -56,6 +64,9 @@ impl Established {
             chain,
             server_name: None,
             psk_identity: Desk::of(ssl).psk_identity(),
+            alpn_protocol: ssl.selected_alpn_protocol().map(<[u8]>::to_vec),
+            srtp_profile: Profile::of(ssl),
+            extended_master_secret: ssl.extms_support() == Some(true),
             protocol: ssl.version_str(),
             cipher: Cipher {
                 name: cipher.map_or("unknown", |cipher| cipher.name()),

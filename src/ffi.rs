@@ -8,7 +8,9 @@ use libc::{c_char, c_int, c_long, c_uint, c_void, timeval};
 use once_cell::sync::{Lazy, OnceCell};
 use openssl::error::ErrorStack;
 use openssl::ex_data::Index;
-use openssl::ssl::{Ssl, SslCipherRef, SslContextBuilder, SslContextRef, SslRef, SslStream};
+use openssl::ssl::{
+    Ssl, SslCipherRef, SslContext, SslContextBuilder, SslContextRef, SslMethod, SslRef, SslStream,
+};
 use openssl::stack::Stack;
 use openssl::x509::store::X509StoreRef;
 use openssl::x509::{X509Ref, X509VerifyResult};
@@ -36,6 +38,7 @@ extern "C" {
     fn SSL_CTX_set_security_callback(context: *mut sys::SSL_CTX, callback: SecurityCallback);
     fn SSL_get_pending_cipher(ssl: *const sys::SSL) -> *const sys::SSL_CIPHER;
     fn SSL_get1_supported_ciphers(ssl: *mut sys::SSL) -> *mut sys::stack_st_SSL_CIPHER;
+    fn SSL_CTX_set_tlsext_max_fragment_length(context: *mut sys::SSL_CTX, code: u8) -> c_int;
     fn SSL_SESSION_get_max_fragment_length(session: *const sys::SSL_SESSION) -> u8;
 }
 
@@ -47,6 +50,7 @@ const CTRL_DTLS_HANDLE_TIMEOUT: c_int = 74;
 const CTRL_CHAIN_CERT: c_int = 89;
 const CTRL_SET_DH_AUTO: c_int = 118;
 const CTRL_SET_VERIFY_CERT_STORE: c_int = 106;
+const CTRL_SET_MAX_PROTO_VERSION: c_int = 124;
 const INIT_NO_LOAD_CONFIG: u64 = 0x80;
 const INIT_NO_ATEXIT: u64 = 0x0008_0000;
 
@@ -67,6 +71,19 @@ pub fn init() {
 pub fn clear_errors() {
     // SAFETY: touches nothing but OpenSSL's own thread-local queue.
     unsafe { sys::ERR_clear_error() }
+}
+
+/// Whether this OpenSSL has DTLS 1.3: if so, a context can be told to go so far.
+pub fn has_dtls_1_3() -> bool {
+    const DTLS_1_3: c_long = 0xfefc;
+    init();
+    let Ok(builder) = SslContext::builder(SslMethod::dtls()) else { return false };
+    // SAFETY: the command checks and stores a number in a context that the builder owns.
+    let outcome = unsafe {
+        sys::SSL_CTX_ctrl(builder.as_ptr(), CTRL_SET_MAX_PROTO_VERSION, DTLS_1_3, std::ptr::null_mut())
+    };
+    clear_errors();
+    outcome == 1
 }
 
 /// Fills `bytes` from OpenSSL's random generator.
@@ -192,6 +209,13 @@ pub fn psk_identity_hint(ssl: &SslRef) -> Option<Vec<u8>> {
     let hint = unsafe { SSL_get_psk_identity_hint(ssl.as_ptr()) };
     // SAFETY: not null, and terminated, as above.
     (!hint.is_null()).then(|| unsafe { CStr::from_ptr(hint) }.to_bytes().to_vec())
+}
+
+/// Lets clients ask for records of 256 << `code` bytes at most, `code` being 1 to 4,
+/// SSL_CTX_set_tlsext_max_fragment_length(3).
+pub fn ask_for_fragment_length(builder: &mut SslContextBuilder, code: u8) {
+    // SAFETY: checks and stores a number.
+    unsafe { SSL_CTX_set_tlsext_max_fragment_length(builder.as_ptr(), code) };
 }
 
 /// The plaintext that a record may hold where RFC 6066's max_fragment_length was negotiated.

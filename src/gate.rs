@@ -30,6 +30,9 @@
 //!
 //! *The secret* is random and changes hourly, or is given as a list, newest first: the first
 //! signs, all are accepted. A predecessor is always kept, for the same hanging client.
+//!
+//! (DTLS 1.3 asks with a HelloRetryRequest, whose cookie is an extension of the second hello: RFC 9147
+//! section 5.1. A client that has answered a HelloVerifyRequest stays below it.)
 
 use crate::config::Refusal;
 use crate::discard::Discard;

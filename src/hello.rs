@@ -73,6 +73,8 @@ pub struct Wishes {
     pub server_name: Option<String>,
     /// Whether it wants a stapled OCSP response (RFC 6066 section 8).
     pub status_request: bool,
+    /// The application protocols that it offers (RFC 7301).
+    pub alpn_protocols: Vec<Vec<u8>>,
     /// Whether it offers the extended master secret (RFC 7627).
     pub extended_master_secret: bool,
 }
@@ -101,6 +103,7 @@ impl Wishes {
             match kind {
                 0 => self.server_name = host_name(content),
                 5 => self.status_request = true,
+                16 => self.alpn_protocols = protocol_names(content).unwrap_or_default(),
                 23 => self.extended_master_secret = true,
                 _ => {}
             }
@@ -117,6 +120,16 @@ fn host_name(mut extension: &[u8]) -> Option<String> {
     Some(String::from_utf8_lossy(name).to_lowercase())
 }
 
+/// Reads the names of an application_layer_protocol_negotiation extension.
+fn protocol_names(mut extension: &[u8]) -> Option<Vec<Vec<u8>>> {
+    let mut list = take_u16_list(&mut extension)?;
+    let mut names = Vec::new();
+    while !list.is_empty() {
+        names.push(take_u8_list(&mut list)?.to_vec());
+    }
+    Some(names)
+}
+
 fn take<'a>(rest: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
     let taken = rest.get(..length)?;
     *rest = &rest[length..];
@@ -127,7 +140,8 @@ fn take_u16(rest: &mut &[u8]) -> Option<u16> {
     take(rest, 2).map(|bytes| u16::from_be_bytes([bytes[0], bytes[1]]))
 }
 
-fn take_u8_list<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+/// Takes what an 8-bit length stands in front of.
+pub(crate) fn take_u8_list<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     let length = usize::from(take(rest, 1)?[0]);
     take(rest, length)
 }

@@ -36,6 +36,7 @@
 //! choose what OpenSSL may see and in which order ([`reassembly`]), hands that to the [`engine`],
 //! which reads one record at a time ([`datagram_bio`]), and queues what comes of it ([`output`]).
 
+pub mod alpn;
 pub mod certificate;
 pub mod config;
 pub mod context;
@@ -55,6 +56,7 @@ pub mod reassembly;
 pub mod record;
 pub mod screen;
 pub mod session;
+pub mod srtp;
 pub mod suites;
 pub mod trace;
 pub mod trust;

@@ -5,7 +5,7 @@
 //! function takes and returns.
 
 use crate::certificate::{self, Description};
-use crate::config::{Config, Mtu, Profile, Refusal, Version};
+use crate::config::{Config, FragmentLength, Mtu, Profile, Refusal, Version};
 use crate::context::{Context, PeerName};
 use crate::desk::PskPair;
 use crate::error::Error;
@@ -15,6 +15,7 @@ use crate::output::Output;
 use crate::psk::Psk;
 use crate::question::{Answer, Presented, Question};
 use crate::session::{Deadlines, Session, Terms};
+use crate::srtp;
 use bytes::Bytes;
 use mlua::prelude::*;
 use mlua::{MultiValue, UserData, UserDataMethods};
@@ -84,6 +85,17 @@ fn config(options: &LuaTable) -> LuaResult<Result<Config, Refusal>> {
         (Ok(mtu), Ok(min), Ok(max)) => (mtu, min, max),
         (Err(refusal), ..) | (_, Err(refusal), _) | (.., Err(refusal)) => return Ok(Err(refusal)),
     };
+    let fragment_length = options.get::<Option<u32>>("max_fragment_length")?.map(FragmentLength::new);
+    let max_fragment_length = match fragment_length.transpose() {
+        Ok(length) => length,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let srtp_profiles = options.get::<Option<Vec<LuaString>>>("srtp_profiles")?.unwrap_or_default();
+    let srtp_profiles =
+        match srtp_profiles.iter().map(|name| srtp::Profile::parse(&name.as_bytes())).collect() {
+            Ok(profiles) => profiles,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
     let list = |option| LuaResult::Ok(options.get::<Option<Vec<LuaString>>>(option)?.map(to_bytes));
     let bytes = |option: &str| -> LuaResult<Option<Vec<u8>>> {
         Ok(options.get::<Option<LuaString>>(option)?.map(|text| text.as_bytes().to_vec()))
@@ -109,7 +121,13 @@ fn config(options: &LuaTable) -> LuaResult<Result<Config, Refusal>> {
         ciphers: options.get("ciphers")?,
         groups: options.get("groups")?,
         sigalgs: options.get("sigalgs")?,
+        alpn_protocols: list("alpn_protocols")?.unwrap_or_default(),
+        srtp_profiles,
+        export_without_ems: options
+            .get::<Option<bool>>("export_without_ems")?
+            .unwrap_or(default.export_without_ems),
         mtu,
+        max_fragment_length,
         retransmit_timeout_ms: options
             .get::<Option<u32>>("retransmit_timeout")?
             .unwrap_or(default.retransmit_timeout_ms),
@@ -199,6 +217,13 @@ impl UserData for LuaSession {
         methods.add_method_mut("poll", |lua, this, ()| poll(lua, &mut this.0));
         methods.add_method_mut("lower_mtu", |_, this, refused: usize| Ok(this.0.lower_mtu(refused)));
         answers(methods);
+        type Export = (usize, LuaString, Option<LuaString>);
+        methods.add_method_mut("export_keying_material", |lua, this, (length, label, context): Export| {
+            let context = context.as_ref().map(LuaString::as_bytes);
+            let made = this.0.export_keying_material(length, &label.as_bytes(), context.as_deref());
+            or_failure(lua, made.map(Secret))
+        });
+        methods.add_method_mut("srtp_keys", |lua, this, ()| or_failure(lua, this.0.srtp_keys()));
         methods.add_method("established", |lua, this, ()| {
             this.0.established().map(|established| shown(lua, established)).transpose()
         });
@@ -274,9 +299,11 @@ fn shown(lua: &Lua, established: &Established) -> LuaResult<LuaTable> {
     }
     table.set("chain", describe_all(lua, &established.chain)?)?;
     table.set("server_name", established.server_name.as_deref())?;
-    if let Some(identity) = &established.psk_identity {
-        table.set("psk_identity", lua.create_string(identity)?)?;
-    }
+    let text = |bytes: &Option<Vec<u8>>| bytes.as_ref().map(|bytes| lua.create_string(bytes)).transpose();
+    table.set("psk_identity", text(&established.psk_identity)?)?;
+    table.set("srtp_profile", established.srtp_profile.map(|profile| profile.name))?;
+    table.set("extended_master_secret", established.extended_master_secret)?;
+    table.set("alpn_protocol", text(&established.alpn_protocol)?)?;
     Ok(table)
 }
 
@@ -335,6 +362,27 @@ struct Datagram(Bytes);
 impl IntoLua for Datagram {
     fn into_lua(self, lua: &Lua) -> LuaResult<LuaValue> {
         lua.create_string(self.0).map(LuaValue::String)
+    }
+}
+
+/// Key material on its way to Lua.
+struct Secret(Zeroizing<Vec<u8>>);
+
+impl IntoLua for Secret {
+    fn into_lua(self, lua: &Lua) -> LuaResult<LuaValue> {
+        lua.create_string(&self.0[..]).map(LuaValue::String)
+    }
+}
+
+impl IntoLua for srtp::Keys {
+    fn into_lua(self, lua: &Lua) -> LuaResult<LuaValue> {
+        let table = lua.create_table()?;
+        table.set("profile", self.profile.name)?;
+        table.set("client_key", Secret(self.client_key))?;
+        table.set("client_salt", Secret(self.client_salt))?;
+        table.set("server_key", Secret(self.server_key))?;
+        table.set("server_salt", Secret(self.server_salt))?;
+        Ok(LuaValue::Table(table))
     }
 }
 

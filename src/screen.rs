@@ -45,7 +45,8 @@ pub enum Admission {
 }
 
 /// What the body of a sealed record can be in a cipher suite. OpenSSL 3.6 ends an established
-/// session at an AEAD record too short for its nonce and tag, whoever sent it.
+/// session at an AEAD record too short for its nonce and tag, whoever sent it. (DTLS 1.3 has no explicit
+/// nonce, and a byte of content type inside: RFC 9147 section 4.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SealedShape {
     /// The least length of a body.

@@ -17,6 +17,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 mod checkpoint;
+mod export;
 mod handshake;
 
 use checkpoint::Checkpoint;
@@ -49,7 +50,7 @@ impl From<Deadlines> for Terms {
 /// One association. *handshaking → open → closing → closed*
 ///
 /// It has four kinds of method, and no fifth:
-/// - getters;
+/// - getters, those of keys for others among them;
 /// - from the network: [`receive_untrusted`](Session::receive_untrusted), and from the clock:
 ///   [`expire`](Session::expire);
 /// - from the user: [`send`](Session::send), [`answer`](Session::answer),
@@ -94,6 +95,8 @@ pub struct Session {
 struct Shown {
     /// What the client asked for in its hello.
     wishes: Wishes,
+    /// The application protocol that this server has chosen.
+    alpn_protocol: Option<Vec<u8>>,
     /// Whether a server has asked for a certificate.
     certificate_requested: bool,
     /// What the peer was found to be, where OpenSSL's verification is not the last word.

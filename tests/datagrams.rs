@@ -4,7 +4,7 @@ mod pair;
 
 use dtls_core::config::Mtu;
 use dtls_core::record::HANDSHAKE;
-use dtls_core::{Config, Context, Deadlines, Name, Output, Session};
+use dtls_core::{Config, Context, Name, Output};
 use pair::certificates::{self, issue, Issued, Template};
 use pair::dice::Trying;
 use pair::forge::{message_kind, numbers, records};
@@ -196,36 +196,6 @@ fn a_message_of_the_greatest_payload_fills_a_datagram_and_never_overfills_it() {
     }
 }
 
-/// Hands datagrams back and forth between an OpenSSL client and our server until nothing moves.
-fn shuttle(raw: &mut Raw, context: &Rc<Context>, session: &mut Option<Session>, gate: &mut dtls_core::Gate) {
-    let deadlines = Deadlines { handshake_ms: 30_000, idle_ms: 0 };
-    for _ in 0..50 {
-        for datagram in raw.take() {
-            match session {
-                Some(session) => {
-                    session.receive_untrusted(&datagram, 0);
-                }
-                None => match gate.examine_untrusted(&datagram, pair::ADDRESS, pair::PORT, 0) {
-                    dtls_core::Verdict::Challenge(reply) => raw.receive(&reply),
-                    dtls_core::Verdict::Admit => {
-                        *session = Some(Session::server(context, &datagram, &deadlines.into(), 0).unwrap());
-                    }
-                    dtls_core::Verdict::Discard(cause) => panic!("{cause:?}"),
-                },
-            }
-        }
-        let Some(session) = session else { continue };
-        loop {
-            match session.poll() {
-                Output::Transmit(datagram) => raw.receive(&datagram),
-                Output::Timeout(_) => break,
-                Output::Connected => {}
-                other => panic!("{other:?}, while the client says {:?}", raw.failure),
-            }
-        }
-    }
-}
-
 #[test]
 fn a_client_that_asks_for_short_records_gets_none_longer_with_or_without_a_certificate() {
     for mutual in [false, true] {
@@ -241,9 +211,9 @@ fn a_client_that_asks_for_short_records_gets_none_longer_with_or_without_a_certi
             });
             let setup = if mutual { Setup::mutual() } else { Setup::default() };
             let context = Rc::new(Context::new(setup.server).unwrap());
-            let (mut raw, mut session) = (Raw::client(&client, 1200), None);
-            shuttle(&mut raw, &context, &mut session, &mut dtls_core::Gate::random(0));
-            let mut session = session.unwrap();
+            let mut raw = Raw::client(&client, 1200);
+            let mut session = raw.meet(&context);
+            assert_eq!(raw.talk(&mut session), [Output::Connected]);
             assert!(raw.connected, "{:?}", raw.failure);
 
             let established = session.established().unwrap();

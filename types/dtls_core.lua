@@ -28,7 +28,11 @@ local core = {}
 --- @field ciphers? string
 --- @field groups? string
 --- @field sigalgs? string
+--- @field alpn_protocols? string[]
+--- @field srtp_profiles? string[]
+--- @field export_without_ems? boolean
 --- @field mtu? integer
+--- @field max_fragment_length? integer
 --- @field retransmit_timeout? integer
 
 --- @param config dtls_core.Config
@@ -146,6 +150,22 @@ function Session:answer_failed(number, now, sentence) end
 --- @return integer? mtu
 function Session:lower_mtu(refused) end
 
+--- @param length integer
+--- @param label string
+--- @param context? string
+--- @return string|nil material, string? err, string? name
+function Session:export_keying_material(length, label, context) end
+
+--- @class dtls_core.SrtpKeys
+--- @field profile string
+--- @field client_key string
+--- @field client_salt string
+--- @field server_key string
+--- @field server_salt string
+
+--- @return dtls_core.SrtpKeys|nil keys, string? err, string? name
+function Session:srtp_keys() end
+
 --- What the handshake has shown; nil until it is complete.
 --- @return dtls_core.Established?
 function Session:established() end
@@ -157,6 +177,9 @@ function Session:established() end
 --- @field max_payload integer
 --- @field authorized boolean
 --- @field authorization_error? string
+--- @field alpn_protocol? string
+--- @field srtp_profile? string
+--- @field extended_master_secret boolean
 --- @field chain dtls_core.Certificate[] the peer's own first
 --- @field server_name? string
 --- @field psk_identity? string

@@ -11,6 +11,9 @@ local loop = require('dtls/loop')
 local options = require('dtls/options')
 local sni = require('dtls/sni')
 
+-- Adds to what sessions can do.
+require('dtls/keys')
+
 local dtls = {
   _VERSION = core.version,
   --- The OpenSSL underneath, as it names itself.
@@ -59,7 +62,16 @@ Context.__name = 'dtls.Context'
 --- @field ciphers? string an OpenSSL cipher list, openssl-ciphers(1); by default forward-secret AEAD
 --- @field groups? string an OpenSSL group list; 'X25519:P-256:P-384:P-521' by default
 --- @field sigalgs? string an OpenSSL signature algorithm list
+--- @field ALPNProtocols? string|string[] the protocols that are spoken inside (RFC 7301), 1 to 255 bytes
+---   each: a client offers them; a server takes the first of its own that is offered, and refuses a client
+---   that offers others alone
+--- @field srtpProfiles? string|string[] SRTP protection profiles by OpenSSL's names (RFC 5764), in order of
+---   preference, of which the server's order counts
+--- @field exportWithoutEMS? boolean export keys, those of SRTP too, from a session without extended master
+---   secret (RFC 7627); false by default: a peer between two others could give both the same keys
 --- @field mtu? integer the UDP payload that handshake datagrams may fill, 256 to 4096; 1200 by default
+--- @field maxFragmentLength? integer a client asks that no record of either end hold more: 512, 1024, 2048 or
+---   4096 bytes (RFC 6066 section 4); messages are no longer then
 --- @field retransmitTimeout? integer the first retransmission timeout; 1000 by default, doubles to 60000
 
 --- @class dtls.SessionOptions: dtls.ContextOptions

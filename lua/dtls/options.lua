@@ -50,6 +50,7 @@ local kinds = {
   },
   port = { function (v) return isInteger(v, 0, 65535) end, 'an integer from 0 to 65535' },
   peerPort = { function (v) return isInteger(v, 1, 65535) end, 'an integer from 1 to 65535' },
+  length = { function (v) return isInteger(v, 1, 65535) end, 'an integer from 1 to 65535' },
   bytes = { function (v) return isInteger(v, 0, 65535) end, 'an integer, a number of bytes' },
   count = { function (v) return isInteger(v, 1, 2 ^ 31) end, 'an integer, 1 or more' },
   days = { function (v) return isInteger(v, 1, 36500) end, 'an integer from 1 to 36500' },
@@ -70,6 +71,7 @@ local kinds = {
     'a table of contexts by host name, or a function',
   },
   hook = { function (v) return type(v) == 'function' end, 'a function' },
+  text = { function (v) return type(v) == 'string' end, 'a string' },
   bytesText = { function (v) return type(v) == 'string' and v ~= '' end, 'a string that is not empty' },
   context = {
     function (v) return type(v) == 'table' and type(v.core) == 'userdata' end,
@@ -95,7 +97,11 @@ local contextOptions = {
   ciphers = 'string',
   groups = 'string',
   sigalgs = 'string',
+  ALPNProtocols = 'strings',
+  srtpProfiles = 'strings',
+  exportWithoutEMS = 'boolean',
   mtu = 'bytes',
+  maxFragmentLength = 'bytes',
   retransmitTimeout = 'deadline',
 }
 
@@ -122,6 +128,17 @@ options.connect = with(with(contextOptions, sessionOptions), with(peerOptions, {
 }))
 options.endpointConnect = with(sessionOptions, peerOptions)
 options.generateCertificate = { names = 'strings', days = 'days' }
+
+-- The core's spelling of an option: `ALPNProtocols` is `alpn_protocols`.
+local function snake(name)
+  return name:gsub('(%l)(%u)', '%1_%2'):gsub('(%u)(%u%l)', '%1_%2'):lower()
+end
+
+-- And back.
+local spelling = {}
+for _, kindsOf in pairs(options) do
+  for name in pairs(kindsOf) do spelling[snake(name)] = name end
+end
 
 local home = debug.getinfo(1, 'S').source:match('^.*[/\\]') or ''
 
@@ -187,7 +204,7 @@ function options.forCore(given)
     local value = given[name]
     if kind == 'strings' and type(value) == 'string' then value = { value } end
     if type(value) == 'function' then hooks[name], value = value, true end
-    out[name:gsub('%u', function (letter) return '_' .. letter:lower() end)] = value
+    out[snake(name)] = value
   end
   return out, hooks
 end
@@ -195,8 +212,7 @@ interpreted(options.forCore)
 
 --- Raises what the core refused: `option` in its own spelling, and a sentence.
 function options.refuse(caller, option, sentence)
-  local name = option:gsub('_(%l)', string.upper)
-  options.raise('%s: options.%s %s', caller, name, sentence)
+  options.raise('%s: options.%s %s', caller, spelling[option] or option, sentence)
 end
 
 return options

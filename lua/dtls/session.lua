@@ -24,6 +24,8 @@ local options = require('dtls/options')
 ---   before the handshake is complete
 --- @field authorizationError string? why not, as `NAME: sentence`, where one was asked for
 --- @field servername string? the host that the client wants of the server (SNI), where it named one
+--- @field alpnProtocol string? the protocol that is spoken inside (ALPN), where one was agreed on
+--- @field srtpProfile string? the SRTP protection profile, where one was agreed on
 --- @field private _context dtls.Context whose hooks are asked
 --- @field private _core dtls_core.Session? nil while a client looks for its peer, and at the end
 --- @field private _endpoint dtls.Endpoint?
@@ -156,6 +158,8 @@ function Session:_establish()
   self.authorized = self._shown.authorized
   self.authorizationError = self._shown.authorization_error
   self.servername = self._shown.server_name
+  self.alpnProtocol = self._shown.alpn_protocol
+  self.srtpProfile = self._shown.srtp_profile
   if self._dial then self._dial:arrive() end
 end
 

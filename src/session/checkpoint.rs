@@ -1,6 +1,7 @@
 //! Where a handshake stops until something is decided: the questions of a session, and their answers.
 
 use super::Session;
+use crate::alpn;
 use crate::config::Config;
 use crate::desk::{Desk, PskPair};
 use crate::engine::Engine;
@@ -30,6 +31,8 @@ pub(super) struct Checkpoint {
 pub(super) enum Decision {
     /// Which context serves this client.
     ServerName,
+    /// Which of the application protocols that it offers we speak.
+    ApplicationProtocol,
     /// Whether the peer is who it should be.
     Peer,
     /// Which key this client has.
@@ -102,6 +105,7 @@ impl Session {
     fn decide(&mut self, decision: Decision, message: Option<&Message>) -> Decided {
         match (decision, message) {
             (Decision::ServerName, _) => self.decide_server_name(),
+            (Decision::ApplicationProtocol, _) => self.decide_application_protocol(),
             (Decision::Peer, _) => self.decide_peer(),
             (Decision::PskIdentity, Some(message)) if self.uses_psk() => {
                 self.decide_psk_identity(psk::identity_untrusted(&message.body).unwrap_or_default())
@@ -117,6 +121,17 @@ impl Session {
                 Decided::Ask(Question::ServerName(self.shown.wishes.server_name.clone()))
             }
             _ => Decided::Settled,
+        }
+    }
+
+    fn decide_application_protocol(&mut self) -> Decided {
+        let offered = &self.shown.wishes.alpn_protocols;
+        match alpn::choose(&self.context.config().alpn_protocols, offered) {
+            Ok(chosen) => {
+                self.shown.alpn_protocol = chosen;
+                Decided::Settled
+            }
+            Err(error) => Decided::Refused(error),
         }
     }
 

@@ -41,7 +41,7 @@ impl Session {
         let decisions: &[Decision] = match (&self.role, message.kind) {
             (Role::Server { .. }, kind::CLIENT_HELLO) => {
                 self.shown.wishes = Wishes::read_untrusted(&message.body);
-                &[Decision::ServerName]
+                &[Decision::ServerName, Decision::ApplicationProtocol]
             }
             (Role::Server { .. }, kind::CLIENT_KEY_EXCHANGE) if self.has_peer_certificate() => {
                 // Whether the peer has its key as well shows in the CertificateVerify behind it.
@@ -94,6 +94,7 @@ impl Session {
         let Role::Server { plaintext_offset, .. } = self.role else { return };
         let Some(hello) = self.screen.take(Phase::Plaintext) else { return };
         let begun = Engine::new(self.context.server_ssl(), plaintext_offset).and_then(|mut engine| {
+            Desk::of(engine.ssl()).papers().alpn_protocol = self.shown.alpn_protocol.take();
             engine.feed(&hello);
             engine.listen()?;
             Ok(engine)

@@ -469,6 +469,7 @@ impl Pair {
         assert_eq!(session.poll(), Output::Timeout(None), "it spoke after its end");
         assert_eq!(session.state(), "closed");
         assert_eq!(session.send(b"late").unwrap_err().name, Name::NotConnected);
+        assert_eq!(session.export_keying_material(1, b"x", None).unwrap_err().name, Name::NotConnected);
         assert_eq!(session.receive_untrusted(b"late", now), Some(Discard::Closed));
         session.close(now);
         session.expire(now + 1_000_000);

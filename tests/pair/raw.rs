@@ -1,10 +1,13 @@
 //! A peer that is OpenSSL and nothing else, for what our own sessions never do.
 #![allow(unsafe_code)]
 
+use super::{ADDRESS, PORT};
 use dtls_core::datagram_bio::Wire;
+use dtls_core::{Context, Deadlines, Gate, Output, Session, Verdict};
 use openssl::ssl::{
     ErrorCode, Ssl, SslContext, SslContextBuilder, SslMethod, SslOptions, SslStream, SslVerifyMode,
 };
+use std::rc::Rc;
 
 /// An OpenSSL client or server that is handed datagrams.
 pub struct Raw {
@@ -75,6 +78,58 @@ impl Raw {
             let mut buffer = vec![0; 20_000];
             while let Ok(length) = self.stream.ssl_read(&mut buffer) {
                 self.messages.push(buffer[..length].to_vec());
+            }
+        }
+    }
+
+    /// Gets past the gate, and returns the session that a server of `context` has for this client.
+    pub fn meet(&mut self, context: &Rc<Context>) -> Session {
+        let (mut gate, deadlines) = (Gate::random(0), Deadlines { handshake_ms: 30_000, idle_ms: 0 });
+        let mut session: Option<Session> = None;
+        while session.is_none() {
+            let datagrams = self.take();
+            assert!(!datagrams.is_empty(), "the client says no more: {:?}", self.failure);
+            for datagram in datagrams {
+                match &mut session {
+                    Some(session) => {
+                        session.receive_untrusted(&datagram, 0);
+                    }
+                    None => match gate.examine_untrusted(&datagram, ADDRESS, PORT, 0) {
+                        Verdict::Challenge(reply) => self.receive(&reply),
+                        Verdict::Admit => {
+                            let made = Session::server(context, &datagram, &deadlines.into(), 0);
+                            session = Some(made.unwrap());
+                        }
+                        Verdict::Discard(cause) => panic!("{cause:?}"),
+                    },
+                }
+            }
+        }
+        session.unwrap()
+    }
+
+    /// Hands datagrams back and forth until nothing moves, and returns what our session said.
+    pub fn talk(&mut self, session: &mut Session) -> Vec<Output> {
+        let mut said = Vec::new();
+        loop {
+            let datagrams = self.take();
+            for datagram in &datagrams {
+                session.receive_untrusted(datagram, 0);
+            }
+            let before = said.len();
+            let mut sent = 0;
+            loop {
+                match session.poll() {
+                    Output::Transmit(datagram) => {
+                        sent += 1;
+                        self.receive(&datagram);
+                    }
+                    Output::Timeout(_) => break,
+                    other => said.push(other),
+                }
+            }
+            if datagrams.is_empty() && sent == 0 && before == said.len() {
+                return said;
             }
         }
     }
