@@ -10,6 +10,7 @@ local core = require('dtls_core')
 local loop = require('dtls/loop')
 local options = require('dtls/options')
 local sni = require('dtls/sni')
+local trace = require('dtls/trace')
 
 local dtls = {
   _VERSION = core.version,
@@ -62,8 +63,12 @@ Context.__name = 'dtls.Context'
 --- @field mtu? integer the UDP payload that handshake datagrams may fill, 256 to 4096; 1200 by default
 --- @field retransmitTimeout? integer the first retransmission timeout; 1000 by default, doubles to 60000
 
+--- @alias dtls.TraceHook fun(event: dtls.TraceEvent, session: dtls.Session)
+
 --- @class dtls.SessionOptions: dtls.ContextOptions
 --- @field context? dtls.Context instead of the options of a context
+--- @field trace? dtls.TraceHook is told of every record that is sent, received or dropped: `dtls.trace()`
+---   draws them
 --- @field handshakeTimeout? integer how long a handshake may take; 30000 by default
 --- @field idleTimeout? integer how long nothing authentic may come before the session is closed; 0 for
 ---   ever; 300000 by default on servers, 0 on clients
@@ -79,6 +84,7 @@ Context.__name = 'dtls.Context'
 --- @field context? dtls.Context another than the endpoint's
 --- @field handshakeTimeout? integer
 --- @field idleTimeout? integer
+--- @field trace? dtls.TraceHook
 --- @field host? string an IP address or a host name; '127.0.0.1' by default
 --- @field port integer
 --- @field servername? string the name that the certificate must be for, and that is sent (SNI) unless it
@@ -132,6 +138,7 @@ local function makeListener(caller, given, onConnection, check)
     sni = given.sni and sni.hook(caller, given.sni, context.core:check_server() and context),
     handshakeTimeout = given.handshakeTimeout,
     idleTimeout = given.idleTimeout,
+    trace = given.trace,
     maxSessions = given.maxSessions,
     cookieSecret = secrets,
   })
@@ -190,5 +197,11 @@ function dtls.generateCertificate(given)
   if not cert then options.raise('%s: options.names cannot be put into a certificate: %s', caller, key) end
   return { cert = cert, key = key, fingerprint256 = fingerprint }
 end
+
+--- Makes a hook for the option `trace` that draws every record as a line, and a handshake as a ladder.
+---
+--- @param write? fun(line: string) takes a line without its end; standard output by default
+--- @return dtls.TraceHook
+dtls.trace = trace
 
 return dtls
