@@ -52,6 +52,7 @@ build = {
       ['dtls.sni'] = 'lua/dtls/sni.lua',
       ['dtls.trace'] = 'lua/dtls/trace.lua',
       ['dtls.udp'] = 'lua/dtls/udp.lua',
+      ['dtls.watch'] = 'lua/dtls/watch.lua',
     },
   },
 }

@@ -53,6 +53,16 @@ describe('the log', function ()
     assert.matches('log:dtls debug dropped a datagram of 127%.0%.0%.1 port %d+: malformed\n', output)
   end)
 
+  it('draws at trace what goes over the wire, for every session', function ()
+    local output = logged('trace')
+    assert.truthy(output:find('log:dtls trace #1       ms  flight  client ', 1, true))
+    assert.truthy(output:find('log:dtls trace #2       ms  flight  client ', 1, true))
+    local finished = 0
+    for _ in output:gmatch('══ Finished %(sealed%) ══') do finished = finished + 1 end
+    -- Two of them, and each is sent and received.
+    assert.equal(4, finished)
+  end)
+
   it('leaves standard output alone', function ()
     local child = program.start('sh', { '-c', 'luajit -e "$0" 2>/dev/null', hello }, {
       LUA_PATH = package.path, LUA_CPATH = package.cpath, DTLS_LOG = 'trace',

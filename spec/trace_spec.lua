@@ -1,3 +1,4 @@
+local dtls = require('dtls')
 local helper = require('spec.helper')
 local trace = require('dtls/trace')
 
@@ -6,16 +7,6 @@ local hrtime = uv.hrtime
 
 -- What the clock says, in milliseconds.
 local clock
-
-before_each(function ()
-  clock = 5000
-  uv.hrtime = function () return clock * 1e6 end
-end)
-
-after_each(function ()
-  uv.hrtime = hrtime
-  helper.run()
-end)
 
 local function message(type, length, offset, fragment, retransmission)
   return {
@@ -76,6 +67,16 @@ local ladder = [[
 #1     13.5          │══ application data (sealed) ══════════════════▶│  80 bytes, epoch 1 record 1]]
 
 describe('a trace', function ()
+  before_each(function ()
+    clock = 5000
+    uv.hrtime = function () return clock * 1e6 end
+  end)
+
+  after_each(function ()
+    uv.hrtime = hrtime
+    helper.run()
+  end)
+
   it('draws a handshake as a ladder', function ()
     local sealed = { messages = { { type = 'Finished (sealed)' } }, datagram = 200 }
     local lines = drawn({
@@ -192,5 +193,185 @@ describe('a trace', function ()
       local sentence = 'dtls%.trace: write must be a function, got ' .. type(wrong)
       assert.matches('trace_spec%.lua:%d+: ' .. sentence .. '$', err)
     end
+  end)
+end)
+
+describe('the option trace', function ()
+  after_each(helper.run)
+
+  -- A hook and the list of what it is told: each event in a few words.
+  local function recorder()
+    local told = {}
+    return function (what, where)
+      local names = {}
+      for index, each in ipairs(what.messages) do names[index] = each.type end
+      local label = names[1] and table.concat(names, '+') or what.record.type
+      told[#told + 1] = ('%s %s %s'):format(what.direction, what.flight or '-', label)
+      told.session = where
+    end, told
+  end
+
+  local handshakeAndMessages = {
+    'sent 1 ClientHello',
+    'received 2 HelloVerifyRequest',
+    'sent 3 ClientHello',
+    'received 4 ServerHello',
+    'received 4 Certificate',
+    'received 4 ServerKeyExchange',
+    'received 4 ServerHelloDone',
+    'sent 5 ClientKeyExchange',
+    'sent 5 change_cipher_spec',
+    'sent 5 Finished (sealed)',
+    'received 6 change_cipher_spec',
+    'received 6 Finished (sealed)',
+    'sent - application_data',
+    'received - application_data',
+    'sent - alert',
+    'received - alert',
+  }
+
+  -- The same as the other end tells it.
+  local function mirrored(list, first)
+    local other, swap = {}, { sent = 'received', received = 'sent' }
+    for index = first, #list do other[#other + 1] = list[index]:gsub('^%l+', swap) end
+    return other
+  end
+
+  it('tells both ends of every record of a session', function ()
+    local clientHook, client = recorder()
+    local serverHook, server = recorder()
+    local pair = helper.pair({ trace = serverHook }, { trace = clientHook })
+    pair.peer:on('message', function (data) pair.peer:send(data) end)
+    pair.client:on('message', function () pair.client:close() end)
+    pair.client:send('hello')
+    helper.runUntil(function () return pair.client._state == 'closed' end)
+    assert.equal(pair.client, client.session)
+    assert.equal(pair.peer, server.session)
+    client.session, server.session = nil, nil
+    assert.same(handshakeAndMessages, client)
+    -- The gate keeps nothing of the first two flights.
+    assert.same(mirrored(handshakeAndMessages, 3), server)
+    helper.finish(pair.server)
+  end)
+
+  it('goes with a context of its own, and with sessions from one socket', function ()
+    local identity = helper.localhost()
+    local context = dtls.createContext({ cert = identity.cert, key = identity.key, ca = identity.cert })
+    local ofEndpoint, endpointTold = recorder()
+    local ofOne, oneTold = recorder()
+    local server = dtls.createServer({ context = context })
+    assert(server:listen(0, '127.0.0.1'))
+    local endpoint = dtls.createEndpoint({ context = context, trace = ofEndpoint })
+    for _, given in ipairs({ { trace = ofOne }, {} }) do
+      local ended
+      given.port = server:address().port
+      local client = endpoint:connect(given, function (client) client:close() end)
+      client:on('close', function () ended = true end)
+      helper.runUntil(function () return ended end)
+      assert.equal('sent 1 ClientHello', (given.trace and oneTold or endpointTold)[1])
+      assert.equal(given.trace and 0 or 14, #endpointTold)
+    end
+    assert.equal(14, #oneTold)
+    helper.finish(endpoint, server)
+  end)
+
+  it('tells why a datagram was dropped', function ()
+    local dropped = {}
+    local pair = helper.pair({
+      trace = function (told)
+        if told.dropped then dropped[#dropped + 1] = told.record.type .. ' ' .. told.dropped end
+      end,
+    })
+    local heard
+    pair.peer:on('message', function () heard = true end)
+    local address, port = pair.client:address(), pair.port
+    -- The client's own socket: nobody else has its address.
+    local udp = pair.client._endpoint._udp
+    assert(address and udp:send('\21\254\253\0\0\0\0\0\0\0\9\0\2\2\80', '127.0.0.1', port))
+    assert(udp:send('junk', '127.0.0.1', port))
+    pair.client:send('hello')
+    helper.runUntil(function () return heard end)
+    assert.same({ 'alert plaintext', 'malformed malformed' }, dropped)
+    helper.finish(pair.client, pair.server)
+  end)
+
+  it('tells of the close_notify of a server that closes', function ()
+    local hook, told = recorder()
+    local pair = helper.pair({ trace = hook })
+    pair.server:close()
+    assert.equal('sent - alert', told[#told])
+    helper.finish(pair.client)
+  end)
+
+  it('draws sessions with dtls.trace', function ()
+    local lines = {}
+    local hook = dtls.trace(function (line) lines[#lines + 1] = line end)
+    local pair = helper.pair({}, { trace = hook })
+    local address = pair.client:remoteAddress()
+    assert.truthy(lines[1]:find(('server 127.0.0.1 port %d'):format(address.port), 1, true))
+    assert.truthy(lines[2]:find('│── ClientHello ─────', 1, true))
+    assert.equal(1 + 12, #lines)
+    helper.finish(pair.client, pair.server)
+  end)
+
+  it('may do to the session what a handler may', function ()
+    for _, method in ipairs({ 'close', 'destroy' }) do
+      for number = 1, 12 do
+        local told, ended = 0
+        local server, port = helper.echoServer()
+        local client
+        client = helper.connect(port, {
+          trace = function (_, where)
+            told = told + 1
+            if told == number then where[method](where) end
+          end,
+        })
+        client:on('close', function (reason) ended = reason end)
+        helper.runUntil(function () return ended end)
+        assert.equal(method == 'close' and 'closed' or 'destroyed', ended)
+        assert.is_true(told >= number)
+        helper.finish(server)
+      end
+    end
+  end)
+
+  it('may close the endpoint at any record', function ()
+    for number = 1, 10 do
+      local told = 0
+      local server, port
+      server, port = helper.echoServer({
+        trace = function ()
+          told = told + 1
+          if told == number then server:close() end
+        end,
+      })
+      local client = helper.connect(port)
+      helper.runUntil(function () return told >= number end)
+      helper.finish(client)
+    end
+  end)
+
+  it('harms nothing by throwing, and its error comes out', function ()
+    local errors = helper.errors()
+    local told = 0
+    local pair = helper.pair({}, {
+      trace = function ()
+        told = told + 1
+        error('the hook throws', 0)
+      end,
+    })
+    -- The first is thrown where the user connects or at the user's timer, all others from the loop.
+    local heard
+    pair.peer:on('message', function (data) heard = data end)
+    local calledBack
+    assert.has_error(function ()
+      pair.client:send('hello', function (err) calledBack = err or 'sent' end)
+    end, 'the hook throws')
+    helper.runUntil(function () return heard and calledBack end)
+    assert.same({ 'hello', 'sent' }, { heard, calledBack })
+    assert.equal(13, told)
+    assert.is_true(#errors > 0)
+    pcall(pair.client.close, pair.client)
+    helper.finish(pair.server)
   end)
 end)

@@ -1,4 +1,4 @@
-//! The only file that names mlua: arguments in, tuples out, `luaopen_dtls_core`.
+//! The only module that names mlua: arguments in, tuples out, `luaopen_dtls_core`.
 //!
 //! What users cause returns `nil, option, sentence` (a refusal) or `nil, err, name` (a failure); a
 //! Lua error raised from here is a bug in `lua/dtls/`. `types/dtls_core.lua` says what each
@@ -23,6 +23,8 @@ use openssl::x509::X509;
 use std::collections::HashMap;
 use std::rc::Rc;
 use zeroize::Zeroizing;
+
+mod trace;
 
 /// Opens the module: `require('dtls_core')`.
 #[mlua::lua_module(name = "dtls_core")]
@@ -161,23 +163,24 @@ impl UserData for LuaContext {
         });
         type Accept = (LuaString, LuaTable, u64);
         methods.add_method("accept", |lua, this, (datagram, terms, now): Accept| {
-            let terms = Terms {
-                deadlines: Deadlines {
-                    handshake_ms: terms.get("handshake_ms")?,
-                    idle_ms: terms.get("idle_ms")?,
-                },
-                ask_server_name: terms.get("ask_server_name")?,
-            };
-            let made = Session::server(&this.0, &datagram.as_bytes(), &terms, now);
+            let made = Session::server(&this.0, &datagram.as_bytes(), &read_terms(&terms)?, now);
             or_failure(lua, made.map(LuaSession))
         });
-        type Connect = (String, u64, u64, u64);
-        methods.add_method("connect", |lua, this, (name, handshake_ms, idle_ms, now): Connect| {
-            let deadlines = Deadlines { handshake_ms, idle_ms };
-            let made = Session::client(&this.0, PeerName::parse(&name), deadlines, now);
+        type Connect = (String, LuaTable, u64);
+        methods.add_method("connect", |lua, this, (name, terms, now): Connect| {
+            let made = Session::client(&this.0, PeerName::parse(&name), &read_terms(&terms)?, now);
             or_failure(lua, made.map(LuaSession))
         });
     }
+}
+
+fn read_terms(terms: &LuaTable) -> LuaResult<Terms> {
+    let is = |option: &str| LuaResult::Ok(terms.get::<Option<bool>>(option)?.unwrap_or(false));
+    Ok(Terms {
+        deadlines: Deadlines { handshake_ms: terms.get("handshake_ms")?, idle_ms: terms.get("idle_ms")? },
+        ask_server_name: is("ask_server_name")?,
+        trace: is("trace")?,
+    })
 }
 
 impl UserData for LuaGate {
@@ -215,6 +218,9 @@ impl UserData for LuaSession {
             Ok(())
         });
         methods.add_method_mut("poll", |lua, this, ()| poll(lua, &mut this.0));
+        methods.add_method_mut("take_trace", |lua, this, ()| {
+            this.0.take_trace().map(|event| trace::table(lua, &event)).transpose()
+        });
         methods.add_method_mut("lower_mtu", |_, this, refused: usize| Ok(this.0.lower_mtu(refused)));
         answers(methods);
         type Export = (usize, LuaString, Option<LuaString>);

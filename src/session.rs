@@ -12,6 +12,7 @@ use crate::output::{Output, Reason};
 use crate::reassembly::Expect;
 use crate::record::{self, Record};
 use crate::screen::{Admission, Phase, Screen};
+use crate::trace::{Event, Tracer};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -31,19 +32,21 @@ pub struct Deadlines {
     pub idle_ms: u64,
 }
 
-/// What an endpoint wants of every session it accepts.
+/// What is wanted of a session, whatever its context.
 #[derive(Clone, Debug)]
 pub struct Terms {
     /// How long it may take.
     pub deadlines: Deadlines,
-    /// Whether the user is asked which context serves the host that the client wants.
+    /// Whether a server asks the user which context serves the host that the client wants.
     pub ask_server_name: bool,
+    /// Whether there are events of what goes over the wire.
+    pub trace: bool,
 }
 
 impl From<Deadlines> for Terms {
     /// Nothing but deadlines.
     fn from(deadlines: Deadlines) -> Terms {
-        Terms { deadlines, ask_server_name: false }
+        Terms { deadlines, ask_server_name: false, trace: false }
     }
 }
 
@@ -55,7 +58,8 @@ impl From<Deadlines> for Terms {
 ///   [`expire`](Session::expire);
 /// - from the user: [`send`](Session::send), [`answer`](Session::answer),
 ///   [`close`](Session::close), [`destroy`](Session::destroy);
-/// - [`poll`](Session::poll), which says what to do now.
+/// - [`poll`](Session::poll), which says what to do now, and
+///   [`take_trace`](Session::take_trace), which says what has been done.
 ///
 /// Time is the caller's: any monotonic clock in milliseconds.
 pub struct Session {
@@ -88,6 +92,8 @@ pub struct Session {
     plaintext_sequence: u64,
     /// The fatal alert we have sent in plaintext.
     alert_sent: Option<u8>,
+    /// Looks on, if somebody wants to know.
+    tracer: Option<Box<Tracer>>,
 }
 
 /// What a handshake has shown before it is complete.
@@ -136,18 +142,13 @@ impl Session {
     /// # Errors
     ///
     /// [`Name::Handshake`] where no certificate can have that name, or OpenSSL cannot make a session.
-    pub fn client(
-        context: &Rc<Context>,
-        name: PeerName,
-        deadlines: Deadlines,
-        now: u64,
-    ) -> Result<Session, Error> {
+    pub fn client(context: &Rc<Context>, name: PeerName, terms: &Terms, now: u64) -> Result<Session, Error> {
         if !name.is_certifiable() {
             return Err(Error::new(Name::Handshake, "no certificate can be for that name"));
         }
         let engine = Engine::new(context.client_ssl(&name), 0)?;
         let role = Role::Client { name, restarts: 0 };
-        let mut session = Session::new(context, role, Screen::new(Expect::Server, 0), deadlines, now);
+        let mut session = Session::new(context, role, Screen::new(Expect::Server, 0), terms, now);
         session.engine = Some(engine);
         session.drive();
         session.settle();
@@ -166,13 +167,14 @@ impl Session {
         let plaintext_offset = hello.record_sequence.wrapping_sub(1);
         let role = Role::Server { ask_server_name: terms.ask_server_name, plaintext_offset };
         let screen = Screen::new(context.expect_from_client(), hello.message_sequence);
-        let mut session = Session::new(context, role, screen, terms.deadlines, now);
+        let mut session = Session::new(context, role, screen, terms, now);
         session.plaintext_sequence = hello.record_sequence;
         session.receive_untrusted(datagram, now);
         Ok(session)
     }
 
-    fn new(context: &Rc<Context>, role: Role, screen: Screen, deadlines: Deadlines, now: u64) -> Session {
+    fn new(context: &Rc<Context>, role: Role, screen: Screen, terms: &Terms, now: u64) -> Session {
+        let deadlines = terms.deadlines;
         Session {
             context: context.clone(),
             role,
@@ -192,6 +194,7 @@ impl Session {
             shown: Shown::default(),
             plaintext_sequence: 0,
             alert_sent: None,
+            tracer: terms.trace.then(Box::default),
         }
     }
 
@@ -206,10 +209,13 @@ impl Session {
         let mut rest = datagram;
         while self.stage != Stage::Closed {
             let Some((record, behind)) = Record::split_first_untrusted(rest) else {
+                self.trace(|tracer| tracer.malformed(datagram.len(), rest.len()));
                 first = first.or(Some(Discard::Malformed));
                 break;
             };
+            self.trace(|tracer| tracer.received_untrusted(datagram.len(), &record));
             let discard = self.receive_record_untrusted(&record);
+            self.trace(|tracer| tracer.judged(discard));
             first = first.or(discard);
             rest = behind;
             if rest.is_empty() {
@@ -316,9 +322,12 @@ impl Session {
             return Err(Error::new(Name::MessageTooBig, sentence));
         }
         let sealed = engine.seal(message);
-        if let Err(error) = &sealed {
-            self.collect();
-            self.finish(Reason::Error, Some(error.clone()));
+        match &sealed {
+            Ok(datagram) => self.trace(|tracer| tracer.sent(datagram)),
+            Err(error) => {
+                self.collect();
+                self.finish(Reason::Error, Some(error.clone()));
+            }
         }
         sealed
     }
@@ -372,6 +381,13 @@ impl Session {
             let times = [self.ends_at, self.doubted_until, self.retransmit_at];
             Output::Timeout(times.into_iter().flatten().min())
         })
+    }
+
+    /// Takes the next event of what went over the wire, in order. There are none unless the
+    /// [`Terms`] want them; then they are kept until they are taken, after [`send`](Session::send)
+    /// too.
+    pub fn take_trace(&mut self) -> Option<Event> {
+        self.tracer.as_mut()?.take()
     }
 
     /// *handshaking*, *open*, *closing* or *closed*.
@@ -452,7 +468,16 @@ impl Session {
             if self.stage == Stage::Handshaking {
                 note_plaintext(&datagram, &mut self.plaintext_sequence, &mut self.alert_sent);
             }
+            if let Some(tracer) = &mut self.tracer {
+                tracer.sent(&datagram);
+            }
             self.outputs.push_back(Output::Transmit(datagram));
+        }
+    }
+
+    fn trace(&mut self, note: impl FnOnce(&mut Tracer)) {
+        if let Some(tracer) = &mut self.tracer {
+            note(tracer);
         }
     }
 

@@ -129,7 +129,7 @@ fn a_name_that_no_certificate_can_have_is_refused_before_anything_is_sent() {
         (&long, "longer than a name in DNS"),
     ] {
         let _trying = Trying(why);
-        let made = Session::client(&context, PeerName::parse(name), deadlines, 0);
+        let made = Session::client(&context, PeerName::parse(name), &deadlines.into(), 0);
         assert_eq!(made.err().map(|error| error.name), Some(Name::Handshake));
         assert!(openssl::error::ErrorStack::get().errors().is_empty());
     }

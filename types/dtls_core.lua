@@ -75,11 +75,17 @@ function Context:accept(datagram, terms, now) end
 
 --- A session with the server that is called `name`.
 --- @param name string a host name or an IP address
---- @param handshake_ms integer
---- @param idle_ms integer 0 for ever
+--- @param terms dtls_core.Terms
 --- @param now integer
 --- @return dtls_core.Session|nil session, string? err, string? name
-function Context:connect(name, handshake_ms, idle_ms, now) end
+function Context:connect(name, terms, now) end
+
+--- What is wanted of a session.
+--- @class dtls_core.Terms
+--- @field handshake_ms integer
+--- @field idle_ms integer 0 for ever
+--- @field ask_server_name? boolean a server asks which context serves the host that the client wants
+--- @field trace? boolean there are events of what goes over the wire
 
 --- @class dtls_core.Gate
 local Gate = {}
@@ -144,6 +150,9 @@ function Session:answer_peer(number, now, welcome, reason) end
 --- @param sentence string
 --- @return boolean taken
 function Session:answer_failed(number, now, sentence) end
+--- The next event of what went over the wire; nil when there is none, or none is wanted.
+--- @return dtls.TraceEvent?
+function Session:take_trace() end
 
 --- Makes handshake datagrams smaller than one that was refused; nil where there is no smaller size.
 --- @param refused integer its length in bytes

@@ -3,6 +3,8 @@
 local Dial = require('dtls/dial')
 local Endpoint = require('dtls/endpoint')
 local Session = require('dtls/session')
+local drain = require('dtls/drain')
+local loop = require('dtls/loop')
 local options = require('dtls/options')
 
 local client = {}
@@ -28,9 +30,17 @@ function client.connect(context, given, callback, shared)
     handshakeTimeout = given.handshakeTimeout or of._handshakeTimeout or 30 * 1000,
     idleTimeout = given.idleTimeout or of._idleTimeout or 0,
   }
-  local session = Session:new(false, context)
+  local session = Session:new(false, context, given.trace or of._trace)
   if callback then session:on('secureConnection', function () callback(session) end) end
+  -- Nothing of the user's runs before the session is in the user's hands.
+  session._silent = true
   Dial.start(session, context, opts, shared)
+  session._silent = false
+  if session._trace then
+    loop.defer(function ()
+      if session._core then drain.run(session._endpoint, session) end
+    end)
+  end
   return session
 end
 

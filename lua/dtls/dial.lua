@@ -88,9 +88,12 @@ function Dial:attempt(text)
     connected, err, name = endpoint._udp:connect(target, port)
     if not connected then return nil, err, name end
   end
-  local left = math.max(self.endsAt - now, 1)
   local made
-  made, err, name = self.context.core:connect(self.servername, left, self.opts.idleTimeout, now)
+  made, err, name = self.context.core:connect(self.servername, {
+    handshake_ms = math.max(self.endsAt - now, 1),
+    idle_ms = self.opts.idleTimeout,
+    trace = session._trace ~= nil,
+  }, now)
   if not made then return nil, err, name end
   if #self.list > 1 then
     self:watch(now + self.patience, function () self:moveOn(endpoint) end)

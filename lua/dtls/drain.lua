@@ -45,6 +45,26 @@ local function welcome(endpoint, session)
   end
 end
 
+--- Tells a session's trace hook what has gone over the wire since it was told last.
+function drain.tell(session)
+  if not session._trace or session._silent then return end
+  -- The hook may end the session.
+  while session._core do
+    local event = session._core:take_trace()
+    if not event then return end
+    session._trace(event, session)
+  end
+end
+
+--- The same to the last event, even if the hook throws: returns the first failure.
+function drain.tellAll(failure, session)
+  local finished
+  repeat
+    failure, finished = guard.call(failure, drain.tell, session)
+  until finished
+  return failure
+end
+
 --- Ends a session: its place is free before anybody hears of it.
 function drain.retire(endpoint, session, reason, err, name)
   if not session._core then return end
@@ -66,6 +86,8 @@ end
 -- Acts on outputs until the last, and returns when the session is due again.
 local function act(endpoint, session)
   while session._core do
+    drain.tell(session)
+    if not session._core then return end
     local kind, a, b, c = session._core:poll()
     if kind == 'message' then
       session:emit('message', a)

@@ -11,6 +11,7 @@ local interpreted = require('dtls/interpreted')
 local log = require('dtls/log')
 local loop = require('dtls/loop')
 local options = require('dtls/options')
+local watch = require('dtls/watch')
 
 --- A UDP socket that accepts peers, connects to others, or both. Events:
 ---
@@ -34,7 +35,9 @@ function Endpoint:initialize(context, opts)
     handshake_ms = self._handshakeTimeout,
     idle_ms = self._idleTimeout or 5 * 60 * 1000,
     ask_server_name = self._sni ~= nil,
+    trace = watch(opts.trace) ~= nil,
   }
+  self._trace = opts.trace
   self._maxSessions = opts.maxSessions or 100 * 1000
   self._peers = Peers.new()
   self._deadlines = Deadlines.new()
@@ -98,6 +101,7 @@ function Endpoint:close(callback)
   end)
   local failure
   for _, session in ipairs(sessions) do
+    failure = drain.tellAll(failure, session)
     failure = guard.call(failure, drain.retire, self, session, 'closed')
   end
   failure = self:_cancelDials(failure)
@@ -163,7 +167,7 @@ end
 function Endpoint:_accept(data, ip, port)
   local made, err, name = self._context.core:accept(data, self._terms, loop.now())
   if not made then return self:_warn(err, name) end
-  self:_adopt(Session:new(true, self._context), made, ip, port)
+  self:_adopt(Session:new(true, self._context, self._trace), made, ip, port)
 end
 
 --- @private Enters a session into the table and lets it act. `target` is where to send, where that

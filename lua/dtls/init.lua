@@ -10,6 +10,7 @@ local core = require('dtls_core')
 local loop = require('dtls/loop')
 local options = require('dtls/options')
 local sni = require('dtls/sni')
+local trace = require('dtls/trace')
 
 -- Adds to what sessions can do.
 require('dtls/keys')
@@ -74,8 +75,12 @@ Context.__name = 'dtls.Context'
 ---   4096 bytes (RFC 6066 section 4); messages are no longer then
 --- @field retransmitTimeout? integer the first retransmission timeout; 1000 by default, doubles to 60000
 
+--- @alias dtls.TraceHook fun(event: dtls.TraceEvent, session: dtls.Session)
+
 --- @class dtls.SessionOptions: dtls.ContextOptions
 --- @field context? dtls.Context instead of the options of a context
+--- @field trace? dtls.TraceHook is told of every record that is sent, received or dropped: `dtls.trace()`
+---   draws them
 --- @field handshakeTimeout? integer how long a handshake may take; 30000 by default
 --- @field idleTimeout? integer how long nothing authentic may come before the session is closed; 0 for
 ---   ever; 300000 by default on servers, 0 on clients
@@ -91,6 +96,7 @@ Context.__name = 'dtls.Context'
 --- @field context? dtls.Context another than the endpoint's
 --- @field handshakeTimeout? integer
 --- @field idleTimeout? integer
+--- @field trace? dtls.TraceHook
 --- @field host? string an IP address or a host name; '127.0.0.1' by default
 --- @field port integer
 --- @field servername? string the name that the certificate must be for, and that is sent (SNI) unless it
@@ -144,6 +150,7 @@ local function makeListener(caller, given, onConnection, check)
     sni = given.sni and sni.hook(caller, given.sni, context.core:check_server() and context),
     handshakeTimeout = given.handshakeTimeout,
     idleTimeout = given.idleTimeout,
+    trace = given.trace,
     maxSessions = given.maxSessions,
     cookieSecret = secrets,
   })
@@ -202,5 +209,11 @@ function dtls.generateCertificate(given)
   if not cert then options.raise('%s: options.names cannot be put into a certificate: %s', caller, key) end
   return { cert = cert, key = key, fingerprint256 = fingerprint }
 end
+
+--- Makes a hook for the option `trace` that draws every record as a line, and a handshake as a ladder.
+---
+--- @param write? fun(line: string) takes a line without its end; standard output by default
+--- @return dtls.TraceHook
+dtls.trace = trace
 
 return dtls

@@ -112,7 +112,9 @@ local function with(base, more)
   return all
 end
 
-local sessionOptions = { context = 'context', handshakeTimeout = 'deadline', idleTimeout = 'duration' }
+local sessionOptions = {
+  context = 'context', handshakeTimeout = 'deadline', idleTimeout = 'duration', trace = 'hook',
+}
 
 --- The options of each function: name to kind.
 options.createContext = contextOptions

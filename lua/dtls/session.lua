@@ -7,6 +7,7 @@ local drain = require('dtls/drain')
 local guard = require('dtls/guard')
 local loop = require('dtls/loop')
 local options = require('dtls/options')
+local watch = require('dtls/watch')
 
 --- A session. Events:
 ---
@@ -30,12 +31,15 @@ local options = require('dtls/options')
 --- @field private _core dtls_core.Session? nil while a client looks for its peer, and at the end
 --- @field private _endpoint dtls.Endpoint?
 --- @field private _dial dtls.Dial? a client's search for its peer
+--- @field private _trace dtls.TraceHook? who is told what goes over the wire
+--- @field private _silent boolean? nobody is told anything yet
 local Session = Emitter:extend()
 
 --- @alias dtls.fail nil, string, string  nil, `NAME: sentence`, `NAME`
 
-function Session:initialize(isServer, context)
+function Session:initialize(isServer, context, trace)
   self._context = context
+  self._trace = watch(trace)
   self.authorized = false
   self._isServer = isServer
   self._state = 'handshaking'
@@ -57,6 +61,7 @@ function Session:send(data, callback)
   options.checkCallback('session:send', callback)
   local sent, err, name = self:_send(data)
   if callback then loop.defer(callback, err, name) end
+  drain.tell(self)
   if not sent then return nil, err, name end
   return true
 end

@@ -266,6 +266,7 @@ impl Session {
         let number = error.alert_to_send();
         let record = record::plaintext(ALERT, DTLS_1_2, self.plaintext_sequence, &[2, number]);
         self.alert_sent = Some(number);
+        self.trace(|tracer| tracer.sent(&record));
         self.outputs.push_back(Output::Transmit(record.into()));
         self.finish(Reason::Error, Some(error));
     }

@@ -12,6 +12,7 @@ use crate::output::{Output, Reason};
 use crate::reassembly::{kind, Expect, Message};
 use crate::screen::{Phase, Screen, SealedShape};
 use crate::suites;
+use crate::trace::Tracer;
 
 /// How often a client starts afresh because its cookie was refused.
 const MOST_RESTARTS: u32 = 4;
@@ -117,6 +118,7 @@ impl Session {
         }
         self.screen = Screen::new(Expect::Server, 0);
         self.shown = Shown::default();
+        self.trace(Tracer::restart);
         self.go_on_with(fresh);
     }
 

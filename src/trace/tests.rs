@@ -1,5 +1,5 @@
 use super::*;
-use crate::record::{plaintext, DTLS_1_2, HEADER};
+use crate::record::{plaintext, ALERT, APPLICATION_DATA, CHANGE_CIPHER_SPEC, DTLS_1_2, HANDSHAKE, HEADER};
 use Direction::{Received, Sent};
 
 /// A plaintext record with a fragment of a message of `length` bytes.

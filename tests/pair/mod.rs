@@ -18,6 +18,7 @@ use dtls_core::context::PeerName;
 use dtls_core::desk::PskPair;
 use dtls_core::error::Alert;
 use dtls_core::psk::Psk;
+use dtls_core::trace::Event;
 use dtls_core::{
     Answer, Config, Context, Deadlines, Discard, Error, Gate, Name, Output, Question, Reason, Session, Terms,
     Verdict,
@@ -87,6 +88,8 @@ pub struct Setup {
     pub deadlines: Deadlines,
     /// Whether the server asks which context serves a host.
     pub ask_server_name: bool,
+    /// Whether both ends keep events of what goes over the wire.
+    pub trace: bool,
 }
 
 impl Default for Setup {
@@ -104,6 +107,7 @@ impl Default for Setup {
             name: "server.test",
             deadlines: Deadlines { handshake_ms: 600_000, idle_ms: 0 },
             ask_server_name: false,
+            trace: false,
         }
     }
 }
@@ -161,6 +165,8 @@ pub struct End {
     pub said: Vec<Output>,
     /// Every datagram it sent, the gate's included.
     pub sent: Vec<Vec<u8>>,
+    /// Its events of what went over the wire, if there are to be any.
+    pub events: Vec<Event>,
     /// Why datagrams it received went no further.
     pub discards: Vec<Discard>,
     /// Answers its questions at once; without it they are left open.
@@ -214,6 +220,13 @@ impl End {
         self.session.as_ref().is_some_and(|session| session.state() == "open")
     }
 
+    /// Its session, if there is one, whose events have been taken.
+    fn watched(&mut self) -> Option<&mut Session> {
+        let session = self.session.as_mut()?;
+        self.events.extend(std::iter::from_fn(|| session.take_trace()));
+        Some(session)
+    }
+
     pub fn session(&mut self) -> &mut Session {
         self.session.as_mut().expect("there is no session")
     }
@@ -248,7 +261,9 @@ impl Pair {
         let context = Rc::new(Context::new(setup.server.clone()).unwrap());
         context.check_server().unwrap();
         let client = Rc::new(Context::new(setup.client.clone()).unwrap());
-        let session = Session::client(&client, PeerName::parse(setup.name), setup.deadlines, 0).unwrap();
+        let terms =
+            Terms { deadlines: setup.deadlines, ask_server_name: setup.ask_server_name, trace: setup.trace };
+        let session = Session::client(&client, PeerName::parse(setup.name), &terms, 0).unwrap();
         let mut pair = Pair {
             now: 0,
             skew: 0,
@@ -258,7 +273,7 @@ impl Pair {
             weather,
             admitted: 0,
             context,
-            terms: Terms { deadlines: setup.deadlines, ask_server_name: setup.ask_server_name },
+            terms,
             wire: Vec::new(),
             steps: 0,
         };
@@ -375,6 +390,7 @@ impl Pair {
 
     pub fn send(&mut self, from: Side, message: &[u8]) -> Result<usize, Error> {
         let datagram = self.end(from).session().send(message)?;
+        self.end(from).watched();
         self.dispatch(from, &datagram);
         Ok(datagram.len())
     }
@@ -427,7 +443,7 @@ impl Pair {
     }
 
     pub fn drain(&mut self, side: Side) {
-        while let Some(session) = &mut self.end(side).session {
+        while let Some(session) = self.end(side).watched() {
             match session.poll() {
                 Output::Transmit(datagram) => self.dispatch(side, &datagram),
                 Output::Timeout(at) => {
@@ -477,6 +493,7 @@ impl Pair {
         assert_eq!(session.lower_mtu(1200), None);
         assert!(!session.answer(1, Answer::Key(None), now));
         assert_eq!(session.poll(), Output::Timeout(None), "it came back from its end");
+        assert_eq!(session.take_trace(), None, "there is an event of what came after its end");
     }
 
     fn dispatch(&mut self, from: Side, bytes: &[u8]) {
