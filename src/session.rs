@@ -239,7 +239,7 @@ impl Session {
         let due = |at: Option<u64>| at.is_some_and(|at| at <= now);
         if due(self.ends_at) {
             self.end_by_clock();
-        } else if due(self.doubted_until) {
+        } else if due(self.doubt_ends_at()) {
             self.end_by_doubt();
         } else if due(self.retransmit_at) {
             self.retransmit();
@@ -250,11 +250,9 @@ impl Session {
     fn end_by_clock(&mut self) {
         match self.stage {
             Stage::Handshaking => {
-                let late =
-                    format!("the handshake was not complete within {} ms", self.deadlines.handshake_ms);
                 let error = match self.screen.alert() {
                     Some(description) => Error::alert(description, self.progress()),
-                    None => self.suspected().unwrap_or_else(|| Error::new(Name::TimedOut, late)),
+                    None => self.suspected().unwrap_or_else(|| self.late()),
                 };
                 self.finish(Reason::Timeout, Some(error));
             }
@@ -264,6 +262,11 @@ impl Session {
             }
             Stage::Closing | Stage::Closed => self.finish(Reason::Closed, None),
         }
+    }
+
+    /// When a doubt becomes a certainty: never while the peer waits for us.
+    fn doubt_ends_at(&self) -> Option<u64> {
+        self.doubted_until.filter(|_| self.waiting.is_none())
     }
 
     /// Believes what a stranger may have said: nothing has come since that speaks against it.
@@ -366,7 +369,7 @@ impl Session {
     /// Takes the next output; [`Output::Timeout`] when there is nothing more to do.
     pub fn poll(&mut self) -> Output {
         self.outputs.pop_front().unwrap_or_else(|| {
-            let times = [self.ends_at, self.doubted_until, self.retransmit_at];
+            let times = [self.ends_at, self.doubt_ends_at(), self.retransmit_at];
             Output::Timeout(times.into_iter().flatten().min())
         })
     }

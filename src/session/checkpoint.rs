@@ -58,6 +58,34 @@ impl Checkpoint {
     pub(super) fn behind(left: &'static [Decision]) -> Checkpoint {
         Checkpoint { message: None, left }
     }
+
+    /// Why the handshake goes no further.
+    pub(super) fn excuse(&self) -> Option<String> {
+        self.left.first().map(|decision| format!("the {} hook has not answered", decision.option()))
+    }
+}
+
+impl Decision {
+    /// The option that the user decides by.
+    fn option(self) -> &'static str {
+        match self {
+            Decision::ServerName => "sni",
+            Decision::Peer => "verify",
+            Decision::PskIdentity | Decision::PskHint => "psk",
+        }
+    }
+
+    /// Whether that is an answer to it. One to another question must never pass for a decision.
+    fn takes(self, answer: &Answer) -> bool {
+        matches!(
+            (self, answer),
+            (_, Answer::Failed(_))
+                | (Decision::ServerName, Answer::Context(_))
+                | (Decision::Peer, Answer::Peer(_))
+                | (Decision::PskIdentity, Answer::Key(_))
+                | (Decision::PskHint, Answer::Psk(_))
+        )
+    }
 }
 
 impl Session {
@@ -68,16 +96,27 @@ impl Session {
             return false;
         }
         let Some(mut checkpoint) = self.waiting.take() else { return false };
+        let Some((decision, rest)) = checkpoint.left.split_first() else { return false };
         self.now = now;
-        match self.apply(answer) {
+        // It had no chance to show that it is still there: it waited for us.
+        let doubted = self.doubted_until.take().is_some();
+        let applied = if decision.takes(&answer) {
+            self.apply(answer)
+        } else {
+            Err(Error::new(Name::Hook, "the answer is one to another question"))
+        };
+        match applied {
             Ok(()) => {
-                checkpoint.left = &checkpoint.left[1..];
+                checkpoint.left = rest;
                 self.pass(checkpoint);
                 self.feed_what_is_due();
             }
             Err(error) => self.refuse(error),
         }
         self.settle();
+        if doubted {
+            self.doubt();
+        }
         true
     }
 
@@ -103,7 +142,9 @@ impl Session {
             (Decision::ServerName, _) => self.decide_server_name(),
             (Decision::Peer, held) => self.decide_peer(held.is_none()),
             (Decision::PskIdentity, Some(message)) if self.uses_psk() => {
-                self.decide_psk_identity(psk::identity_untrusted(&message.body).unwrap_or_default())
+                // One that holds no identity is for OpenSSL to refuse.
+                let identity = psk::identity_untrusted(&message.body);
+                identity.map_or(Decided::Settled, |identity| self.decide_psk_identity(identity))
             }
             (Decision::PskHint, _) if self.uses_psk() => self.decide_psk_hint(),
             (Decision::PskIdentity | Decision::PskHint, _) => Decided::Settled,
@@ -167,6 +208,7 @@ impl Session {
         match answer {
             Answer::Context(Some(context)) => {
                 self.screen.expect_messages(context.expect_from_client());
+                self.mtu = context.config().mtu.bytes();
                 self.context = context;
                 Ok(())
             }
