@@ -48,11 +48,9 @@ build = {
       ['dtls.question'] = 'lua/dtls/question.lua',
       ['dtls.server'] = 'lua/dtls/server.lua',
       ['dtls.session'] = 'lua/dtls/session.lua',
-<<<<<<< HEAD
       ['dtls.sni'] = 'lua/dtls/sni.lua',
-=======
       ['dtls.trace'] = 'lua/dtls/trace.lua',
->>>>>>> trace
+      ['dtls.turns'] = 'lua/dtls/turns.lua',
       ['dtls.udp'] = 'lua/dtls/udp.lua',
     },
   },
