@@ -51,6 +51,7 @@ build = {
       ['dtls.session'] = 'lua/dtls/session.lua',
       ['dtls.sni'] = 'lua/dtls/sni.lua',
       ['dtls.trace'] = 'lua/dtls/trace.lua',
+      ['dtls.turns'] = 'lua/dtls/turns.lua',
       ['dtls.udp'] = 'lua/dtls/udp.lua',
       ['dtls.watch'] = 'lua/dtls/watch.lua',
     },

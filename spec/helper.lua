@@ -50,6 +50,7 @@ local function makeSafe(handle, ...)
 end
 
 makeSafe(uv.new_timer(), 'start')
+makeSafe(uv.new_idle(), 'start')
 makeSafe(uv.new_udp(), 'recv_start', 'send')
 -- luv crashes in the end where a handle never gets the turn in which it is closed.
 uv.run()

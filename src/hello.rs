@@ -69,7 +69,8 @@ impl<'a> Hello<'a> {
 pub struct Wishes {
     /// The session that the client wants to resume by its id; empty where it wants none.
     pub session_id: Vec<u8>,
-    /// The host that it wants (RFC 6066 section 3), in lower case.
+    /// The host that it wants (RFC 6066 section 3), in lower case and without a trailing dot. Nothing
+    /// else is promised of it: OpenSSL refuses a NUL and more than 255 bytes, but later.
     pub server_name: Option<String>,
     /// Whether it wants a stapled OCSP response (RFC 6066 section 8).
     pub status_request: bool,
@@ -117,7 +118,8 @@ fn host_name(mut extension: &[u8]) -> Option<String> {
     const HOST_NAME: u8 = 0;
     let (&kind, mut name) = take_u16_list(&mut extension)?.split_first()?;
     let name = take_u16_list(&mut name).filter(|_| kind == HOST_NAME)?;
-    Some(String::from_utf8_lossy(name).to_lowercase())
+    let name = String::from_utf8_lossy(name.strip_suffix(b".").unwrap_or(name));
+    Some(name.to_ascii_lowercase())
 }
 
 /// Reads the names of an application_layer_protocol_negotiation extension.

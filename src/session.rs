@@ -259,11 +259,9 @@ impl Session {
     fn end_by_clock(&mut self) {
         match self.stage {
             Stage::Handshaking => {
-                let late =
-                    format!("the handshake was not complete within {} ms", self.deadlines.handshake_ms);
                 let error = match self.screen.alert() {
-                    Some(description) => Error::alert(description, self.progress()),
-                    None => self.suspected().unwrap_or_else(|| Error::new(Name::TimedOut, late)),
+                    Some(description) if self.waiting.is_none() => Error::alert(description, self.progress()),
+                    _ => self.suspected().unwrap_or_else(|| self.late()),
                 };
                 self.finish(Reason::Timeout, Some(error));
             }
@@ -501,7 +499,8 @@ impl Session {
     ///
     /// While a question waits for its answer the peer cannot show anything: it is we who keep it.
     fn doubt(&mut self) {
-        if self.doubted_until.is_some() || self.waiting.is_some() {
+        let wait = self.stage != Stage::Handshaking || self.waiting.is_some();
+        if wait || self.doubted_until.is_some() {
             return;
         }
         let timeout = u64::from(self.context.config().retransmit_timeout_ms);

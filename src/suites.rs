@@ -26,12 +26,14 @@ pub fn default_list(config: &Config) -> String {
     // Who has a key alone gets no certificate suites: there would be nothing to verify with.
     let certificates = !psk || !config.cert.is_empty() || config.ca.is_some() || config.ask_peer;
     let iot = config.profile == Profile::Iot;
+    // What RFC 7925 prescribes comes first where both ends are of its profile: a device may have
+    // nothing else, and has it in hardware.
     let lists = [
+        (certificates && iot, IOT_CERTIFICATES),
+        (psk && iot, IOT_PSK),
         (psk, PSK_FORWARD_SECRET),
         (certificates, CERTIFICATES),
-        (certificates && iot, IOT_CERTIFICATES),
         (psk, PSK_PLAIN),
-        (psk && iot, IOT_PSK),
     ];
     let wanted: Vec<_> = lists.into_iter().filter_map(|(wanted, list)| wanted.then_some(list)).collect();
     wanted.join(":")

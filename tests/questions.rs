@@ -2,13 +2,14 @@
 
 mod pair;
 
+use dtls_core::config::Mtu;
 use dtls_core::desk::PskPair;
 use dtls_core::psk::Psk;
 use dtls_core::reassembly::kind;
 use dtls_core::record::{ALERT, HANDSHAKE, HEADER};
 use dtls_core::{Answer, Config, Context, Name, Question, Reason};
 use pair::certificates::{self, issue, Template};
-use pair::forge::record;
+use pair::forge::{self, record};
 use pair::{Pair, Setup, Side};
 use std::rc::Rc;
 
@@ -246,4 +247,65 @@ fn spoil(datagram: &mut [u8], kind: u8) {
         }
         at = end;
     }
+}
+
+#[test]
+fn a_deadline_says_which_hook_was_waited_for() {
+    let late = |mut setup: Setup, side: Side| {
+        setup.deadlines.handshake_ms = 5_000;
+        let mut pair = setup.pair();
+        question_of(&mut pair, side);
+        pair.run(10_000);
+        let end = if side == Side::Client { &pair.client } else { &pair.server };
+        end.end().and_then(|(_, error)| error).unwrap().to_string()
+    };
+    let because = |option| {
+        format!(
+            "ETIMEDOUT: the handshake was not complete within 5000 ms: the {option} hook has not answered"
+        )
+    };
+    let by_name = Setup { ask_server_name: true, ..Setup::default() };
+    assert_eq!(late(by_name, Side::Server), because("sni"));
+    assert_eq!(late(asking_about_a_stranger(), Side::Client), because("verify"));
+    assert_eq!(late(asking_for_a_key(), Side::Server), because("psk"));
+}
+
+#[test]
+fn a_peer_that_left_while_the_answer_was_awaited_is_given_up_soon_after_it() {
+    let setup = Setup { ask_server_name: true, ..Setup::default() };
+    let context = Rc::new(Context::new(setup.server.clone()).unwrap());
+    let mut pair = setup.pair();
+    let (number, _) = question_of(&mut pair, Side::Server);
+    pair.deliver(Side::Server, &forge::record(21, 0, 7, &[2, 40]));
+    pair.destroy(Side::Client);
+    pair.run(20_000);
+    pair.answer(Side::Server, number, Answer::Context(Some(context)));
+    pair.run(5_000);
+    assert_eq!(pair.server.failure(), Some(Name::Alert));
+}
+
+#[test]
+fn an_answer_to_another_question_decides_nothing() {
+    for answer in [Answer::Peer(Ok(())), Answer::Psk(None), Answer::Context(None)] {
+        let mut pair = asking_for_a_key().pair();
+        let (number, _) = question_of(&mut pair, Side::Server);
+        pair.answer(Side::Server, number, answer);
+        assert_eq!(pair.server.failure(), Some(Name::Hook));
+    }
+    let mut pair = asking_about_a_stranger().pair();
+    let (number, _) = question_of(&mut pair, Side::Client);
+    pair.answer(Side::Client, number, Answer::Key(None));
+    assert_eq!(pair.client.failure(), Some(Name::Hook));
+}
+
+#[test]
+fn the_chosen_context_brings_its_own_mtu() {
+    let mut setup = Setup { ask_server_name: true, ..Setup::default() };
+    let config = Config { mtu: Mtu::new(400).unwrap(), ..setup.server.clone() };
+    let chosen = Rc::new(Context::new(config).unwrap());
+    setup.server.mtu = Mtu::new(1400).unwrap();
+    let mut pair = setup.pair();
+    pair.server.hook = Some(Box::new(move |_| Answer::Context(Some(chosen.clone()))));
+    assert!(pair.run_until(|pair| pair.server.sent.len() > 1));
+    assert_eq!(pair.server.session().lower_mtu(500), Some(400));
 }

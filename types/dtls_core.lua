@@ -67,12 +67,6 @@ function Context:check_client() end
 --- @return dtls_core.Session|nil session, string? err, string? name
 function Context:accept(datagram, terms, now) end
 
---- What an endpoint wants of every session it accepts.
---- @class dtls_core.Terms
---- @field handshake_ms integer
---- @field idle_ms integer 0 for ever
---- @field ask_server_name boolean whether to ask which context serves the host that the client wants
-
 --- A session with the server that is called `name`.
 --- @param name string a host name or an IP address
 --- @param terms dtls_core.Terms

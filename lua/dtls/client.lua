@@ -27,7 +27,7 @@ function client.connect(context, given, callback, shared)
     servername = given.servername,
     localAddress = given.localAddress,
     localPort = given.localPort,
-    handshakeTimeout = given.handshakeTimeout or of._handshakeTimeout or 30 * 1000,
+    handshakeTimeout = given.handshakeTimeout or of._handshakeTimeout or context.handshakeTimeout,
     idleTimeout = given.idleTimeout or of._idleTimeout or 0,
   }
   local session = Session:new(false, context, given.trace or of._trace)

@@ -27,12 +27,12 @@ local Endpoint = Emitter:extend()
 
 function Endpoint:initialize(context, opts)
   self._context = context
-  self._handshakeTimeout = opts.handshakeTimeout or 30 * 1000
+  self._handshakeTimeout = opts.handshakeTimeout
   self._idleTimeout = opts.idleTimeout
   self._sni = opts.sni
   -- What every accepted session is subject to, in the core's words.
   self._terms = {
-    handshake_ms = self._handshakeTimeout,
+    handshake_ms = self._handshakeTimeout or context.handshakeTimeout,
     idle_ms = self._idleTimeout or 5 * 60 * 1000,
     ask_server_name = self._sni ~= nil,
     trace = watch(opts.trace) ~= nil,

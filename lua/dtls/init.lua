@@ -28,6 +28,7 @@ local dtls = {
 --- @class dtls.Context
 --- @field private core dtls_core.Context
 --- @field private hooks table<string, function> what the core's questions are answered by
+--- @field private handshakeTimeout integer the default of its profile
 local Context = {}
 Context.__index = Context
 Context.__name = 'dtls.Context'
@@ -37,7 +38,8 @@ Context.__name = 'dtls.Context'
 --- @field key string up to 512 bytes, 16 at least to be safe
 
 --- Hooks answer at once by what they return; or later by `done(answer)`, if they name that parameter and
---- return nothing; or later by what they return after they have yielded.
+--- return nothing; or later by what they return after they have yielded. One that throws fails its handshake,
+--- with EHOOK: question.lua has it in full.
 --- @alias dtls.VerifyHook fun(peer: dtls.Presented, session: dtls.Session, done: function): boolean?, string?
 --- @alias dtls.PskHook fun(about: string?, session: dtls.Session, done: function): any
 --- @alias dtls.SniHook fun(name: string?, session: dtls.Session, done: function): dtls.Context?
@@ -49,7 +51,9 @@ Context.__name = 'dtls.Context'
 --- @field ca? string|string[] what is trusted, in PEM; by default the system's trust store
 --- @field requestCert? boolean a server asks its peers for a certificate; false by default
 --- @field rejectUnauthorized? boolean refuse a peer that cannot be verified; true by default
---- @field verify? dtls.VerifyHook whether a peer is welcome, whatever OpenSSL thinks of it
+--- @field verify? dtls.VerifyHook whether a peer is welcome, whatever OpenSSL thinks of it. Asked before
+---   the peer has proved that it has the certificate's key, without which no handshake is complete; not
+---   asked about a peer of a PSK suite, which has no certificate
 --- @field psk? table<string, string>|dtls.PskPair|dtls.PskHook
 ---   pre-shared keys (RFC 4279): a client's own pair, a server's table of identities, or a hook: on a
 ---   client it gets the server's hint and answers with a pair, on a server it gets the identity and
@@ -81,7 +85,8 @@ Context.__name = 'dtls.Context'
 --- @field context? dtls.Context instead of the options of a context
 --- @field trace? dtls.TraceHook is told of every record that is sent, received or dropped: `dtls.trace()`
 ---   draws them
---- @field handshakeTimeout? integer how long a handshake may take; 30000 by default
+--- @field handshakeTimeout? integer how long a handshake may take; 30000 by default, 120000 with
+---   `profile = 'iot'`
 --- @field idleTimeout? integer how long nothing authentic may come before the session is closed; 0 for
 ---   ever; 300000 by default on servers, 0 on clients
 
@@ -106,11 +111,15 @@ Context.__name = 'dtls.Context'
 --- @field localAddress? string the IP address to connect from
 --- @field localPort? integer the port to connect from; any by default
 
+-- How long a handshake may take: RFC 7925's devices need three retransmissions, after 9, 27 and 63 s.
+local PATIENCE_MS = { general = 30 * 1000, iot = 120 * 1000 }
+
 local function makeContext(caller, given)
   local config, hooks = options.forCore(given)
   local made, option, sentence = core.context(config)
   if not made then options.refuse(caller, option, sentence) end
-  return setmetatable({ core = made, hooks = hooks }, Context)
+  local patience = PATIENCE_MS[given.profile or 'general']
+  return setmetatable({ core = made, hooks = hooks, handshakeTimeout = patience }, Context)
 end
 
 -- The context of `given`, ready for a role where one is named.
@@ -144,8 +153,9 @@ local function makeListener(caller, given, onConnection, check)
     local gate, option, sentence = core.gate(os.time(), secrets)
     if not gate then options.refuse(caller, option, sentence) end
   end
-  -- Where a table of names has a context for everybody, the server needs none of its own.
-  local context = contextFor(caller, given, not given.sni and check)
+  -- Where there is a context for every host, the server needs none of its own; one that is given must serve.
+  local isGiven = given.cert or given.psk or not given.sni
+  local context = contextFor(caller, given, isGiven and check)
   local server = Server:new(context, {
     sni = given.sni and sni.hook(caller, given.sni, context.core:check_server() and context),
     handshakeTimeout = given.handshakeTimeout,

@@ -30,6 +30,16 @@ local function isTableOfStrings(value)
 end
 interpreted(isTableOfStrings)
 
+-- Half a pair would pass for a table with the identity `identity`, whose key is no secret.
+local function isPsk(value)
+  if type(value) == 'function' then return true end
+  if not isTableOfStrings(value) or (value.identity == nil) ~= (value.key == nil) then return false end
+  local names = 0
+  for _ in pairs(value) do names = names + 1 end
+  return value.key == nil or names == 2
+end
+interpreted(isPsk)
+
 -- What an option can be: a test, and the words that follow "must be".
 local MOST_MS = 2 ^ 31 - 1
 local kinds = {
@@ -63,8 +73,8 @@ local kinds = {
     'a whole number of milliseconds, or 0 for none',
   },
   psk = {
-    function (v) return type(v) == 'function' or isTableOfStrings(v) end,
-    'a table of strings (identity to key, or { identity = …, key = … }) or a function',
+    isPsk,
+    'a table of strings, identity to key; or { identity = …, key = … } and nothing else; or a function',
   },
   sni = {
     function (v) return type(v) == 'function' or type(v) == 'table' end,

@@ -2,24 +2,31 @@
 ---
 --- A hook is called as `hook(about, session, done)`. It answers in one of three ways:
 ---
---- - what it returns is the answer;
---- - it names its third parameter, returns nothing, and calls `done(answer)` some time later;
+--- - what it returns is the answer, `nil` included: no such key, no such host, not welcome;
+--- - it names its third parameter, returns nothing (or `nil`), and calls `done(answer)` when it likes. One
+---   that takes its arguments as `...` waits for `done` where it returns nothing at all: an explicit `nil`
+---   is its answer;
 --- - it yields, and what it returns when it has been resumed is the answer. (It runs in a coroutine
 ---   of its own.)
 ---
---- One that throws, or answers nonsense, fails that handshake and nothing else, with EHOOK. Of several
---- answers the first counts, and none does when the handshake is over.
+--- One that throws, answers nonsense, or returns luv's `nil, err`, fails that handshake and nothing else,
+--- with EHOOK. (From `verify` that is a refusal and its reason.) Of several answers the first counts, and
+--- none does when the handshake is over. What it throws then is a `'warning'`, also with EHOOK.
 
 local certificate = require('dtls/certificate')
 local log = require('dtls/log')
 local loop = require('dtls/loop')
+local turns = require('dtls/turns')
 
 local question = {}
+
+local function mustBe(words, value) return ('must answer %s, got %s'):format(words, type(value)) end
 
 -- How each kind is asked and answered:
 -- hook     the user's function, and the option it was given as;
 -- show     what it gets to see, where that is not what the core says;
--- answer   gives the core the answer; returns what an answer must be, where it is none.
+-- reasons  whether a second value says why the first is none, rather than that the hook has failed;
+-- answer   gives the core the answer; returns what is wrong with it, where it is none.
 local kinds = {}
 
 local function hookOf(option)
@@ -30,7 +37,7 @@ kinds.psk_identity = {
   hook = hookOf('psk'),
   answer = function (core, number, key)
     if key ~= nil and type(key) ~= 'string' then
-      return 'a key as a string, or nil where the identity is unknown'
+      return mustBe('a key as a string, or nil where the identity is unknown', key)
     end
     core:answer_psk_identity(number, loop.now(), key)
   end,
@@ -40,7 +47,9 @@ kinds.psk_hint = {
   hook = hookOf('psk'),
   answer = function (core, number, pair)
     local fits = type(pair) == 'table' and type(pair.identity) == 'string' and type(pair.key) == 'string'
-    if pair ~= nil and not fits then return 'a table { identity = …, key = … } of strings, or nil' end
+    if pair ~= nil and not fits then
+      return mustBe('a table { identity = …, key = … } of strings, or nil', pair)
+    end
     core:answer_psk_hint(number, loop.now(), pair and pair.identity, pair and pair.key)
   end,
 }
@@ -48,9 +57,10 @@ kinds.psk_hint = {
 kinds.peer = {
   hook = hookOf('verify'),
   show = certificate.presented,
+  reasons = true,
   answer = function (core, number, welcome, reason)
-    if welcome ~= nil and type(welcome) ~= 'boolean' then return 'true or false' end
-    if reason ~= nil and type(reason) ~= 'string' then return 'a reason that is a string' end
+    if welcome ~= nil and type(welcome) ~= 'boolean' then return mustBe('true or false', welcome) end
+    if reason ~= nil and type(reason) ~= 'string' then return mustBe('a reason that is a string', reason) end
     core:answer_peer(number, loop.now(), welcome or false, reason)
   end,
 }
@@ -60,12 +70,14 @@ kinds.server_name = {
   answer = function (core, number, context, _, session)
     if context ~= nil then
       local fits = type(context) == 'table' and type(context.core) == 'userdata'
-      if not fits then return 'a context, as dtls.createContext makes, or nil for none' end
+      if not fits then return mustBe('a context, as dtls.createContext makes, or nil for none', context) end
       local ready, option, sentence = context.core:check_server()
-      if not ready then return ('a context for servers: options.%s %s'):format(option, sentence) end
-      session._context = context
+      if not ready then
+        return ('answered a context that cannot serve: options.%s %s'):format(option, sentence)
+      end
     end
     core:answer_server_name(number, loop.now(), context and context.core)
+    session._context = context or session._context
   end,
 }
 
@@ -75,59 +87,93 @@ local function answersLater(hook, count)
   local info = debug.getinfo(hook, 'u')
   -- Plain Lua 5.1 does not say what parameters a function has.
   if not info.nparams or (info.isvararg and info.nparams < PARAMETERS) then return count == 0 end
-  return info.nparams >= PARAMETERS
+  return info.nparams >= PARAMETERS and count <= 1
 end
 
 -- LuaJIT can yield out of a pcall. In plain Lua a hook that throws after it has yielded throws at whoever
 -- resumed it, and the handshake ends by its deadline.
 local protected = jit and pcall or function (fn, ...) return true, fn(...) end
 
---- Asks the user what the core asks, in `session`'s name. Never throws. `goOn(endpoint, session)` is called
---- when there is an answer.
+-- The text of an error, which may be anything.
+local function textOf(err)
+  local finished, text = pcall(tostring, err)
+  return finished and text or type(err)
+end
+
+-- Tells of an error that no handshake is left to be failed with.
+local function warn(session, sentence)
+  local warning = 'EHOOK: ' .. sentence
+  if log.warn then log.warn('%s', warning) end
+  loop.defer(function ()
+    if session._isServer then
+      if not session._endpoint._closed then session._endpoint:emit('warning', warning, 'EHOOK') end
+    elseif session._state ~= 'closed' then
+      session:emit('warning', warning, 'EHOOK')
+    end
+  end)
+end
+
+--- Asks the user what the core asks, in `session`'s name, from within a drain. Never throws.
+--- `goOn(endpoint, session)` is called when the answer comes after that.
 function question.ask(session, number, kind, about, goOn)
   local how, core = kinds[kind], session._core
   local hook, option = how.hook(session)
-  local answered = false
+  local asking, answered = true, false
 
-  local function settle(answer, ...)
-    -- Another core: the session has gone on to the next address of its host.
-    if answered or session._core ~= core then
-      if log.debug then log.debug('the %s hook answered twice, or after the end', option) end
+  local function isOver() return session._core ~= core end
+
+  -- Every path gives the core something, or the handshake would wait for its deadline.
+  local function give(failure, value, more)
+    if isOver() then return end
+    if not failure then
+      local finished, fault = pcall(how.answer, core, number, value, more, session)
+      if not finished then fault = 'failed: ' .. textOf(fault) end
+      failure = fault and ('the %s hook %s'):format(option, fault)
+    end
+    if failure then core:answer_failed(number, loop.now(), failure) end
+    -- In its own drain, which goes on by itself, the answer is part of that.
+    if not asking then goOn(session._endpoint, session) end
+  end
+
+  local function settle(failure, value, more)
+    if answered or isOver() then
+      if failure then
+        warn(session, failure .. (answered and ', after its answer' or ', after the end'))
+      elseif log.debug then
+        log.debug('the %s hook answered twice, or after the end', option)
+      end
       return
     end
     answered = true
-    local wanted = answer(core, number, ...)
-    if wanted then
-      local sentence = ('the %s hook must answer %s, got %s'):format(option, wanted, type((...)))
-      core:answer_failed(number, loop.now(), sentence)
-    end
-    goOn(session._endpoint, session)
-  end
-
-  local function done(value, more)
-    settle(function (...) return how.answer(...) end, value, more, session)
+    -- What comes later comes from the loop: handlers run neither in the hook's coroutine nor in the midst
+    -- of whoever calls `done`.
+    if asking then give(failure, value, more) else turns.add(give, failure, value, more) end
   end
 
   local function fail(err)
-    settle(function ()
-      core:answer_failed(number, loop.now(), ('the %s hook failed: %s'):format(option, tostring(err)))
-    end)
+    settle(('the %s hook failed: %s'):format(option, textOf(err)))
+  end
+
+  local function done(value, more)
+    if value == nil and more ~= nil and not how.reasons then return fail(more) end
+    settle(nil, value, more)
   end
 
   local function conclude(finished, ...)
     local first, second = ...
     if not finished then
       fail(first)
-    elseif first ~= nil or not answersLater(hook, select('#', ...)) then
+    elseif not answered and (first ~= nil or not answersLater(hook, select('#', ...))) then
       done(first, second)
     end
   end
 
   local shown = about
   if how.show then shown = how.show(about) end
-  local asking = coroutine.create(function () conclude(protected(hook, shown, session, done)) end)
-  local finished, err = coroutine.resume(asking)
+  local thread = coroutine.create(function () conclude(protected(hook, shown, session, done)) end)
+  local finished, err = coroutine.resume(thread)
   if not finished then fail(err) end
+  asking = false
 end
 
 return question

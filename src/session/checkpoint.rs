@@ -61,6 +61,36 @@ impl Checkpoint {
     pub(super) fn behind(left: &'static [Decision]) -> Checkpoint {
         Checkpoint { message: None, left }
     }
+
+    /// Why the handshake goes no further.
+    pub(super) fn excuse(&self) -> Option<String> {
+        self.left.first().map(|decision| format!("the {} hook has not answered", decision.option()))
+    }
+}
+
+impl Decision {
+    /// The option that the user decides by.
+    fn option(self) -> &'static str {
+        match self {
+            Decision::ServerName => "sni",
+            // Decided by the lists alone.
+            Decision::ApplicationProtocol => "ALPNProtocols",
+            Decision::Peer => "verify",
+            Decision::PskIdentity | Decision::PskHint => "psk",
+        }
+    }
+
+    /// Whether that is an answer to it. One to another question must never pass for a decision.
+    fn takes(self, answer: &Answer) -> bool {
+        matches!(
+            (self, answer),
+            (_, Answer::Failed(_))
+                | (Decision::ServerName, Answer::Context(_))
+                | (Decision::Peer, Answer::Peer(_))
+                | (Decision::PskIdentity, Answer::Key(_))
+                | (Decision::PskHint, Answer::Psk(_))
+        )
+    }
 }
 
 impl Session {
@@ -71,17 +101,24 @@ impl Session {
             return false;
         }
         let Some(mut checkpoint) = self.waiting.take() else { return false };
+        let Some((decision, rest)) = checkpoint.left.split_first() else { return false };
         self.now = now;
-        match self.apply(answer) {
+        let applied = if decision.takes(&answer) {
+            self.apply(answer)
+        } else {
+            Err(Error::new(Name::Hook, "the answer is one to another question"))
+        };
+        match applied {
             Ok(()) => {
-                checkpoint.left = &checkpoint.left[1..];
+                checkpoint.left = rest;
                 self.pass(checkpoint);
                 self.feed_what_is_due();
-                self.doubt();
             }
             Err(error) => self.refuse(error),
         }
         self.settle();
+        // From now on the peer can show again that it is still there.
+        self.doubt();
         true
     }
 
@@ -108,7 +145,9 @@ impl Session {
             (Decision::ApplicationProtocol, _) => self.decide_application_protocol(),
             (Decision::Peer, _) => self.decide_peer(),
             (Decision::PskIdentity, Some(message)) if self.uses_psk() => {
-                self.decide_psk_identity(psk::identity_untrusted(&message.body).unwrap_or_default())
+                // One that holds no identity is for OpenSSL to refuse.
+                let identity = psk::identity_untrusted(&message.body);
+                identity.map_or(Decided::Settled, |identity| self.decide_psk_identity(identity))
             }
             (Decision::PskHint, _) if self.uses_psk() => self.decide_psk_hint(),
             (Decision::PskIdentity | Decision::PskHint, _) => Decided::Settled,

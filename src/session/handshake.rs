@@ -230,6 +230,17 @@ impl Session {
         }
     }
 
+    /// What there is to say of a handshake whose deadline has passed.
+    pub(super) fn late(&self) -> Error {
+        let mut sentence =
+            format!("the handshake was not complete within {} ms", self.deadlines.handshake_ms);
+        if let Some(excuse) = self.waiting.as_ref().and_then(Checkpoint::excuse) {
+            sentence.push_str(": ");
+            sentence.push_str(&excuse);
+        }
+        Error::new(Name::TimedOut, sentence)
+    }
+
     /// Why a handshake that came to no end probably did not.
     pub(super) fn suspected(&self) -> Option<Error> {
         self.shown.suspicion.clone()
