@@ -29,6 +29,8 @@ pub enum Name {
     Certificate,
     /// The peer's certificate has been revoked.
     CertificateRevoked,
+    /// The peer's certificate is none of those that are known by fingerprint.
+    Fingerprint,
     /// The peer presented no certificate though one is required.
     NoCertificate,
     /// The user's own judgement: the peer is not welcome.
@@ -66,6 +68,7 @@ impl Name {
             Name::CertificateTime => "ECERTTIME",
             Name::Certificate => "ECERT",
             Name::CertificateRevoked => "ECERTREVOKED",
+            Name::Fingerprint => "EFINGERPRINT",
             Name::NoCertificate => "ENOCERT",
             Name::Denied => "EDENIED",
             Name::UnknownIdentity => "EPSKIDENTITY",
@@ -182,7 +185,7 @@ impl Error {
     pub(crate) fn alert_to_send(&self) -> u8 {
         match self.name {
             Name::NoCertificate => 40,
-            Name::Certificate | Name::CertificateName => 42,
+            Name::Certificate | Name::CertificateName | Name::Fingerprint => 42,
             Name::CertificateRevoked => 44,
             Name::CertificateTime => 45,
             Name::UnknownCa => 48,

@@ -96,7 +96,7 @@ struct Shown {
     wishes: Wishes,
     /// Whether a server has asked for a certificate.
     certificate_requested: bool,
-    /// What the peer was found to be, where OpenSSL's verification is not the last word.
+    /// What the peer was found to be.
     verdict: Option<Result<(), Error>>,
     /// What is probably wrong, if the handshake comes to no end.
     suspicion: Option<Error>,
