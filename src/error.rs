@@ -174,6 +174,12 @@ impl Error {
             62..=64 => (Name::CertificateName, "the peer's certificate is for another name"),
             9 | 10 => (Name::CertificateTime, "the peer's certificate is not valid at this time"),
             2 | 18..=21 => (Name::UnknownCa, "the peer's certificate leads to no trusted CA"),
+            3 => (Name::Certificate, "there is no CRL of a CA in the peer's chain"),
+            11 => (Name::Certificate, "the CRL of a CA in the peer's chain is not valid yet"),
+            12 => (Name::Certificate, "the CRL of a CA in the peer's chain is out of date"),
+            5 | 8 | 15 | 16 | 33 | 35 | 36 | 44 | 54 | 101 => {
+                (Name::Certificate, "the CRL of a CA in the peer's chain is no good")
+            }
             23 => (Name::CertificateRevoked, "the peer's certificate has been revoked"),
             _ => (Name::Certificate, "the peer's certificate was refused"),
         };

@@ -39,6 +39,7 @@
 pub mod certificate;
 pub mod config;
 pub mod context;
+pub mod crl;
 pub mod datagram_bio;
 pub mod desk;
 pub mod discard;

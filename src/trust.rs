@@ -2,6 +2,7 @@
 
 use crate::config::{Config, Refusal};
 use crate::context::unexpected;
+use crate::crl;
 use crate::ffi;
 use crate::fingerprint::Fingerprint;
 use crate::identity::read_certificates;
@@ -9,13 +10,15 @@ use once_cell::unsync::OnceCell;
 use openssl::error::ErrorStack;
 use openssl::ssl::{SslRef, SslVerifyMode};
 use openssl::x509::store::{X509Lookup, X509Store, X509StoreBuilder};
-use openssl::x509::{X509VerifyResult, X509};
+use openssl::x509::{X509Crl, X509VerifyResult, X509};
 use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
 
 /// What a context takes for proof of who its peers are.
 pub struct Trust {
     /// The CAs that were given; `None` for the system's trust store.
     roots: Option<Vec<X509>>,
+    /// What those CAs have revoked.
+    crls: Vec<X509Crl>,
     /// The certificates that are accepted as they are, and alone, if there are any.
     pins: Option<Vec<Fingerprint>>,
     /// Made when the first session has to verify its peer: the system's holds some 140
@@ -28,9 +31,14 @@ impl Trust {
     ///
     /// # Errors
     ///
-    /// A [`Refusal`] of `ca` or `fingerprints`.
+    /// A [`Refusal`] of `ca`, `crl` or `fingerprints`.
     pub fn read(config: &Config) -> Result<Trust, Refusal> {
-        Ok(Trust { roots: read_roots(config)?, pins: Fingerprint::read_all(config)?, store: OnceCell::new() })
+        Ok(Trust {
+            roots: read_roots(config)?,
+            crls: crl::read_all(config)?,
+            pins: Fingerprint::read_all(config)?,
+            store: OnceCell::new(),
+        })
     }
 
     /// The CAs that were given.
@@ -43,9 +51,10 @@ impl Trust {
         self.pins.as_deref()
     }
 
-    /// Whether a peer is judged by more than OpenSSL's verification of its chain.
+    /// Whether it is for us to refuse a peer. Of a CRL that is missing or out of date OpenSSL would say
+    /// that the CA is unknown or the certificate has expired.
     pub fn judges_itself(&self) -> bool {
-        self.pins.is_some()
+        self.pins.is_some() || !self.crls.is_empty()
     }
 
     /// The certificates that chains have to lead to: the system's, where none were given and chains are
@@ -56,11 +65,14 @@ impl Trust {
     /// A [`Refusal`] of `ca`, where the system has none.
     pub fn store(&self) -> Result<&X509Store, Refusal> {
         self.store.get_or_try_init(|| {
-            let builder = match &self.roots {
+            let mut builder = match &self.roots {
                 Some(roots) => store_of(roots).map_err(|e| unexpected(&e))?,
                 None if self.pins.is_some() => store_of(&[]).map_err(|e| unexpected(&e))?,
                 None => system_store()?,
             };
+            if !self.crls.is_empty() {
+                crl::install(&mut builder, &self.crls).map_err(|e| unexpected(&e))?;
+            }
             Ok(builder.build())
         })
     }

@@ -168,3 +168,109 @@ mod fingerprints {
         assert!(sentence.contains("empty list"), "{sentence}");
     }
 }
+
+mod revocation_lists {
+    use super::*;
+    use pair::revocation::crl;
+
+    /// A CA under the one that everybody trusts, and a server of its.
+    fn branch() -> (Issued, Issued) {
+        let ca = Template { name: "Branch CA", ca: true, ..Template::default() };
+        let ca = issue(&ca, &certificates::ecdsa(), Some(certificates::authority()));
+        let server = issue(&Template::default(), &certificates::ecdsa(), Some(&ca));
+        (ca, server)
+    }
+
+    fn with_lists(lists: &[Vec<u8>]) -> Setup {
+        let mut setup = Setup::default();
+        setup.client.crl = Some(lists.to_vec());
+        setup
+    }
+
+    #[test]
+    fn a_certificate_that_was_revoked_is_refused_and_both_ends_say_so() {
+        let authority = certificates::authority();
+        let other = certificates::trusted("server.test", &certificates::ecdsa());
+        let mut pair = meet(with_lists(&[crl(authority, &[&other.cert], (-1, 1))]));
+        pair.converse();
+
+        let list = crl(authority, &[&other.cert, &certificates::server().cert], (-1, 1));
+        let pair = meet(with_lists(&[list]));
+        assert_eq!(
+            (pair.client.failure(), pair.server.failure()),
+            (Some(Name::CertificateRevoked), Some(Name::CertificateRevoked))
+        );
+        pair.assert_both_know(Side::Client);
+    }
+
+    #[test]
+    fn a_client_is_refused_likewise() {
+        let mut setup = Setup::mutual();
+        let list = crl(certificates::authority(), &[&certificates::client().cert], (-1, 1));
+        setup.server.crl = Some(vec![list]);
+        let pair = meet(setup);
+        assert_eq!(pair.server.failure(), Some(Name::CertificateRevoked));
+        pair.assert_both_know(Side::Server);
+    }
+
+    #[test]
+    fn who_does_not_reject_is_told() {
+        let list = crl(certificates::authority(), &[&certificates::server().cert], (-1, 1));
+        let mut setup = with_lists(&[list]);
+        setup.client.reject_unauthorized = false;
+        let mut pair = meet(setup);
+        pair.converse();
+        let verification = pair.client.session().established().unwrap().verification.clone();
+        assert_eq!(verification.unwrap().unwrap_err().name, Name::CertificateRevoked);
+    }
+
+    #[test]
+    fn every_ca_of_a_chain_needs_a_list_that_is_valid_now() {
+        let authority = certificates::authority();
+        let (ca, server) = branch();
+        let top = crl(authority, &[], (-1, 1));
+        let good = crl(&ca, &[], (-1, 1));
+        // Somebody who calls himself like the CA.
+        let impostor = Issued { key: certificates::ecdsa(), ..ca.clone() };
+        let rows: Vec<(Vec<Vec<u8>>, Result<(), &str>)> = vec![
+            (vec![top.clone(), good.clone()], Ok(())),
+            (vec![[top.clone(), good.clone()].concat()], Ok(())),
+            (vec![top.clone()], Err("there is no CRL")),
+            (vec![good.clone()], Err("there is no CRL")),
+            (vec![top.clone(), crl(&ca, &[], (-9, -1))], Err("is out of date")),
+            (vec![top.clone(), crl(&ca, &[], (1, 9))], Err("is not valid yet")),
+            (vec![top.clone(), crl(&impostor, &[], (-1, 1))], Err("is no good")),
+            (vec![crl(authority, &[&ca.cert], (-1, 1)), good], Err("has been revoked")),
+        ];
+        for (lists, expected) in rows {
+            let mut setup = with_lists(&lists);
+            setup.server.cert = vec![[server.cert_pem(), ca.cert_pem()].concat()];
+            setup.server.key = vec![server.key_pem()];
+            let mut pair = meet(setup);
+            match expected {
+                Ok(()) => pair.converse(),
+                Err(words) => {
+                    let sentence = pair.client.end().unwrap().1.unwrap().to_string();
+                    assert!(sentence.contains(words), "{sentence}, not {words}");
+                    assert_eq!(pair.client.failure(), pair.server.failure(), "{sentence}");
+                    pair.assert_both_know(Side::Client);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_none_is_refused_beforehand() {
+        let good = crl(certificates::authority(), &[], (-1, 1));
+        let broken = String::from_utf8(good.clone()).unwrap().replace("MI", "AA").into_bytes();
+        for text in [b"crl.pem".to_vec(), certificates::authority().cert_pem(), broken, vec![0xff]] {
+            let sentence = refusal(Config { crl: Some(vec![text]), ..Config::default() });
+            assert!(sentence.starts_with("crl: is not a CRL in PEM"), "{sentence}");
+        }
+        let sentence = refusal(Config { crl: Some(vec![]), ..Config::default() });
+        assert!(sentence.starts_with("crl: is an empty list"), "{sentence}");
+        let pins = Some(vec![fingerprint(&certificates::server().cert)]);
+        let sentence = refusal(Config { crl: Some(vec![good]), fingerprints: pins, ..Config::default() });
+        assert!(sentence.starts_with("crl: says nothing beside fingerprints"), "{sentence}");
+    }
+}

@@ -15,6 +15,7 @@ local core = {}
 --- @field key? string[] PEM
 --- @field passphrase? string
 --- @field ca? string[] PEM
+--- @field crl? string[] PEM
 --- @field fingerprints? string[]
 --- @field request_cert? boolean
 --- @field reject_unauthorized? boolean

@@ -83,6 +83,7 @@ local contextOptions = {
   key = 'strings',
   passphrase = 'secret',
   ca = 'strings',
+  crl = 'strings',
   fingerprints = 'strings',
   requestCert = 'boolean',
   rejectUnauthorized = 'boolean',
