@@ -1,6 +1,7 @@
 //! Certificates as users see them: described, and made on the spot.
 
 use crate::ffi;
+use crate::fingerprint::Fingerprint;
 use openssl::asn1::Asn1Time;
 use openssl::bn::{BigNum, MsbOption};
 use openssl::ec::{EcGroup, EcKey};
@@ -27,7 +28,7 @@ pub struct Description {
     pub valid_from: String,
     /// Likewise.
     pub valid_to: String,
-    /// SHA-256 of the DER form, in upper-case hexadecimal with colons.
+    /// Its [`Fingerprint`].
     pub fingerprint256: String,
     /// The certificate itself.
     pub pem: Vec<u8>,
@@ -49,18 +50,11 @@ impl Description {
             serial_number: certificate.serial_number().to_bn()?.to_hex_str()?.to_string(),
             valid_from: certificate.not_before().to_string(),
             valid_to: certificate.not_after().to_string(),
-            fingerprint256: fingerprint256(certificate)?,
+            fingerprint256: Fingerprint::of(certificate)?.to_string(),
             pem: certificate.to_pem()?,
             der: certificate.to_der()?,
         })
     }
-}
-
-/// SHA-256 of a certificate's DER form, as browsers, WebRTC and `openssl x509 -fingerprint` write it.
-pub fn fingerprint256(certificate: &X509Ref) -> Result<String, ErrorStack> {
-    let digest = certificate.digest(MessageDigest::sha256())?;
-    let pairs: Vec<String> = digest.iter().map(|byte| format!("{byte:02X}")).collect();
-    Ok(pairs.join(":"))
 }
 
 fn attributes(name: &X509NameRef) -> Vec<(String, String)> {
@@ -100,7 +94,7 @@ pub struct Generated {
     pub cert: Vec<u8>,
     /// Its private key in PEM (PKCS #8).
     pub key: Vec<u8>,
-    /// [`fingerprint256`] of the certificate.
+    /// The certificate's [`Fingerprint`].
     pub fingerprint256: String,
 }
 
@@ -152,7 +146,7 @@ pub fn generate(names: &[String], days: u32) -> Result<Generated, ErrorStack> {
     Ok(Generated {
         cert: certificate.to_pem()?,
         key: key.private_key_to_pem_pkcs8()?,
-        fingerprint256: fingerprint256(&certificate)?,
+        fingerprint256: Fingerprint::of(&certificate)?.to_string(),
     })
 }
 

@@ -176,6 +176,10 @@ pub struct Config {
     pub passphrase: Option<Vec<u8>>,
     /// What is trusted, in PEM; `None` for the system's trust store.
     pub ca: Option<Vec<Vec<u8>>>,
+    /// Revocation lists in PEM, one at least for each CA.
+    pub crl: Option<Vec<Vec<u8>>>,
+    /// SHA-256 fingerprints: a peer is accepted by its certificate's alone, and by nothing else.
+    pub fingerprints: Option<Vec<String>>,
     /// Whether a server asks its peers for a certificate.
     pub request_cert: bool,
     /// Whether a peer that cannot be verified is refused.
@@ -222,6 +226,8 @@ impl Default for Config {
             key: Vec::new(),
             passphrase: None,
             ca: None,
+            crl: None,
+            fingerprints: None,
             request_cert: false,
             reject_unauthorized: true,
             ask_peer: false,

@@ -9,14 +9,12 @@ use crate::psk::{self, Psk};
 use crate::reassembly::Expect;
 use crate::srtp;
 use crate::suites::{self, Authentication};
-use crate::trust;
-use once_cell::unsync::OnceCell;
+use crate::trust::{self, Trust};
 use openssl::error::ErrorStack;
 use openssl::ssl::{
     Ssl, SslContext, SslContextBuilder, SslMethod, SslMode, SslOptions, SslRef, SslSessionCacheMode,
     SslVerifyMode, SslVersion,
 };
-use openssl::x509::store::X509Store;
 use openssl::x509::verify::X509CheckFlags;
 use std::net::IpAddr;
 
@@ -33,9 +31,7 @@ pub struct Context {
     config: Config,
     suites: Vec<ffi::Suite>,
     identities: Vec<Identity>,
-    /// Read when the first session has to verify its peer: the system's store holds some 140
-    /// certificates, and most servers verify nobody.
-    trusted: OnceCell<X509Store>,
+    trust: Trust,
 }
 
 /// Whom a client wants to talk to: the name that the certificate must be for.
@@ -104,8 +100,8 @@ impl Context {
         }
         alpn::install(&mut builder, &config.alpn_protocols)?;
         srtp::install(&mut builder, &config.srtp_profiles)?;
-        let roots = trust::read_roots(&config)?;
-        for root in roots.iter().flatten() {
+        let trust = Trust::read(&config)?;
+        for root in trust.roots() {
             builder.add_client_ca(root).map_err(|e| unexpected(&e))?;
         }
         let ssl = builder.build();
@@ -119,14 +115,8 @@ impl Context {
                  a suite below the security level needs '@SECLEVEL=0' in the list",
             ));
         }
-        let context = Context { ssl, config, suites, identities, trusted: OnceCell::new() };
-        if let Some(roots) = roots {
-            let store = trust::store_of(roots).map_err(|e| unexpected(&e))?;
-            // unwrap: the cell was made empty in the line above.
-            context.trusted.set(store).unwrap_or_else(|_| unreachable!("set twice"));
-        }
         ffi::clear_errors();
-        Ok(context)
+        Ok(Context { ssl, config, suites, identities, trust })
     }
 
     /// Whether servers can be made of this context.
@@ -156,7 +146,7 @@ impl Context {
             return Err(Refusal::new("ciphers", sentence));
         }
         if self.config.request_cert {
-            self.trusted()?;
+            self.trust.store()?;
         }
         Ok(())
     }
@@ -175,7 +165,7 @@ impl Context {
         }
         let proves = |suite: &ffi::Suite| Authentication::of_suite(&suite.name) != Authentication::Psk;
         if self.suites.iter().any(proves) && self.config.reject_unauthorized {
-            self.trusted()?;
+            self.trust.store()?;
         }
         Ok(())
     }
@@ -188,6 +178,11 @@ impl Context {
     /// What a server of this context expects to hear.
     pub(crate) fn expect_from_client(&self) -> Expect {
         Expect::Client { certificate: self.config.request_cert }
+    }
+
+    /// What it takes for proof of who its peers are.
+    pub(crate) fn trust(&self) -> &Trust {
+        &self.trust
     }
 
     /// Whether it has a certificate to present.
@@ -231,12 +226,12 @@ impl Context {
     }
 
     /// Whether a peer is judged by more than OpenSSL's verification.
-    pub(crate) fn judges_itself(&self) -> bool {
-        self.config.ask_peer
+    fn judges_itself(&self) -> bool {
+        self.config.ask_peer || self.trust.judges_itself()
     }
 
     fn verify(&self, ssl: &mut SslRef, strict: SslVerifyMode) {
-        if let Ok(store) = self.trusted() {
+        if let Ok(store) = self.trust.store() {
             ffi::set_verify_store(ssl, store);
         }
         match (self.config.reject_unauthorized, self.judges_itself()) {
@@ -245,10 +240,6 @@ impl Context {
             (true, true) => trust::verify_and_go_on(ssl, strict),
             (false, _) => trust::verify_and_go_on(ssl, SslVerifyMode::PEER),
         }
-    }
-
-    fn trusted(&self) -> Result<&X509Store, Refusal> {
-        self.trusted.get_or_try_init(trust::system_store)
     }
 }
 

@@ -29,6 +29,8 @@ pub enum Name {
     Certificate,
     /// The peer's certificate has been revoked.
     CertificateRevoked,
+    /// The peer's certificate is none of those that are known by fingerprint.
+    Fingerprint,
     /// The peer presented no certificate though one is required.
     NoCertificate,
     /// The user's own judgement: the peer is not welcome.
@@ -72,6 +74,7 @@ impl Name {
             Name::CertificateTime => "ECERTTIME",
             Name::Certificate => "ECERT",
             Name::CertificateRevoked => "ECERTREVOKED",
+            Name::Fingerprint => "EFINGERPRINT",
             Name::NoCertificate => "ENOCERT",
             Name::Denied => "EDENIED",
             Name::UnknownIdentity => "EPSKIDENTITY",
@@ -181,6 +184,12 @@ impl Error {
             62..=64 => (Name::CertificateName, "the peer's certificate is for another name"),
             9 | 10 => (Name::CertificateTime, "the peer's certificate is not valid at this time"),
             2 | 18..=21 => (Name::UnknownCa, "the peer's certificate leads to no trusted CA"),
+            3 => (Name::Certificate, "there is no CRL of a CA in the peer's chain"),
+            11 => (Name::Certificate, "the CRL of a CA in the peer's chain is not valid yet"),
+            12 => (Name::Certificate, "the CRL of a CA in the peer's chain is out of date"),
+            5 | 8 | 15 | 16 | 33 | 35 | 36 | 44 | 54 | 101 => {
+                (Name::Certificate, "the CRL of a CA in the peer's chain is no good")
+            }
             23 => (Name::CertificateRevoked, "the peer's certificate has been revoked"),
             _ => (Name::Certificate, "the peer's certificate was refused"),
         };
@@ -192,7 +201,7 @@ impl Error {
     pub(crate) fn alert_to_send(&self) -> u8 {
         match self.name {
             Name::NoCertificate => 40,
-            Name::Certificate | Name::CertificateName => 42,
+            Name::Certificate | Name::CertificateName | Name::Fingerprint => 42,
             Name::CertificateRevoked => 44,
             Name::CertificateTime => 45,
             Name::UnknownCa => 48,

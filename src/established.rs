@@ -2,12 +2,12 @@
 //! for verified by default.
 
 use crate::desk::Desk;
-use crate::error::{Error, Name};
+use crate::error::Error;
 use crate::ffi;
 use crate::record::MAX_PLAINTEXT;
 use crate::srtp::Profile;
 use openssl::ssl::SslRef;
-use openssl::x509::{X509VerifyResult, X509};
+use openssl::x509::X509;
 
 /// What is known of the peer and of the session since the handshake.
 pub struct Established {
@@ -48,20 +48,13 @@ pub struct Cipher {
 }
 
 impl Established {
-    /// Reads it off an OpenSSL session whose handshake is complete. `asked` says whether the peer
-    /// was asked for a certificate.
-    pub(crate) fn of(ssl: &SslRef, asked: bool) -> Established {
-        let chain = peer_chain(ssl);
-        let verdict = match (chain.first(), ssl.verify_result()) {
-            (None, _) => Err(Error::new(Name::NoCertificate, "the peer presented no certificate")),
-            (Some(_), X509VerifyResult::OK) => Ok(()),
-            (Some(_), result) => Err(Error::certificate(result)),
-        };
+    /// Reads it off an OpenSSL session whose handshake is complete, and whose peer has been judged.
+    pub(crate) fn of(ssl: &SslRef, verification: Option<Result<(), Error>>) -> Established {
         let record = ffi::max_fragment_length(ssl).unwrap_or(MAX_PLAINTEXT);
         let cipher = ssl.current_cipher();
         Established {
-            verification: asked.then_some(verdict),
-            chain,
+            verification,
+            chain: peer_chain(ssl),
             server_name: None,
             psk_identity: Desk::of(ssl).psk_identity(),
             alpn_protocol: ssl.selected_alpn_protocol().map(<[u8]>::to_vec),

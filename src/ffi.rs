@@ -3,7 +3,7 @@
 #![allow(unsafe_code)]
 
 use crate::datagram_bio::Wire;
-use foreign_types::ForeignTypeRef;
+use foreign_types::{ForeignType, ForeignTypeRef};
 use libc::{c_char, c_int, c_long, c_uint, c_void, timeval};
 use once_cell::sync::{Lazy, OnceCell};
 use openssl::error::ErrorStack;
@@ -12,8 +12,8 @@ use openssl::ssl::{
     Ssl, SslCipherRef, SslContext, SslContextBuilder, SslContextRef, SslMethod, SslRef, SslStream,
 };
 use openssl::stack::Stack;
-use openssl::x509::store::X509StoreRef;
-use openssl::x509::{X509Ref, X509VerifyResult};
+use openssl::x509::store::{X509StoreBuilder, X509StoreRef};
+use openssl::x509::{X509CrlRef, X509Ref, X509VerifyResult};
 use openssl_sys as sys;
 use std::ffi::{CStr, CString};
 use std::time::Duration;
@@ -39,6 +39,7 @@ extern "C" {
     fn SSL_get_pending_cipher(ssl: *const sys::SSL) -> *const sys::SSL_CIPHER;
     fn SSL_get1_supported_ciphers(ssl: *mut sys::SSL) -> *mut sys::stack_st_SSL_CIPHER;
     fn SSL_CTX_set_tlsext_max_fragment_length(context: *mut sys::SSL_CTX, code: u8) -> c_int;
+    fn X509_STORE_add_crl(store: *mut sys::X509_STORE, list: *mut sys::X509_CRL) -> c_int;
     fn SSL_SESSION_get_max_fragment_length(session: *const sys::SSL_SESSION) -> u8;
 }
 
@@ -244,7 +245,7 @@ pub fn supported_suites(context: &SslContextRef) -> Result<Vec<Suite>, ErrorStac
         return Ok(Vec::new());
     }
     // SAFETY: not null, and owned by us, as above. Its entries are static: freeing them is a no-op.
-    let list = unsafe { <Stack<openssl::ssl::SslCipher> as foreign_types::ForeignType>::from_ptr(list) };
+    let list = unsafe { <Stack<openssl::ssl::SslCipher> as ForeignType>::from_ptr(list) };
     let suite =
         |cipher: &SslCipherRef| Suite { name: cipher.name().into(), version: cipher.version().into() };
     Ok(list.iter().map(suite).collect())
@@ -340,6 +341,13 @@ pub fn set_max_certificate_list(builder: &mut SslContextBuilder, bytes: usize) {
     unsafe {
         sys::SSL_CTX_ctrl(builder.as_ptr(), CTRL_SET_MAX_CERT_LIST, bytes as c_long, std::ptr::null_mut())
     };
+}
+
+/// Adds a revocation list to a store, X509_STORE_add_crl(3).
+pub fn add_crl(builder: &mut X509StoreBuilder, list: &X509CrlRef) -> Result<(), ErrorStack> {
+    // SAFETY: both are borrowed; the store holds a reference of its own to the list, ours stays ours.
+    let outcome = unsafe { X509_STORE_add_crl(builder.as_ptr(), list.as_ptr()) };
+    (outcome == 1).then_some(()).ok_or_else(ErrorStack::get)
 }
 
 /// Lets a session verify its peer against this store, SSL_set1_verify_cert_store(3).

@@ -107,6 +107,8 @@ fn config(options: &LuaTable) -> LuaResult<Result<Config, Refusal>> {
         key: list("key")?.unwrap_or_default(),
         passphrase: bytes("passphrase")?,
         ca: list("ca")?,
+        crl: list("crl")?,
+        fingerprints: options.get("fingerprints")?,
         request_cert: options.get::<Option<bool>>("request_cert")?.unwrap_or(default.request_cert),
         reject_unauthorized: options
             .get::<Option<bool>>("reject_unauthorized")?

@@ -105,7 +105,7 @@ struct Shown {
     alpn_protocol: Option<Vec<u8>>,
     /// Whether a server has asked for a certificate.
     certificate_requested: bool,
-    /// What the peer was found to be, where OpenSSL's verification is not the last word.
+    /// What the peer was found to be.
     verdict: Option<Result<(), Error>>,
     /// What is probably wrong, if the handshake comes to no end.
     suspicion: Option<Error>,

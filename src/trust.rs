@@ -2,13 +2,81 @@
 
 use crate::config::{Config, Refusal};
 use crate::context::unexpected;
+use crate::crl;
 use crate::ffi;
+use crate::fingerprint::Fingerprint;
 use crate::identity::read_certificates;
+use once_cell::unsync::OnceCell;
 use openssl::error::ErrorStack;
 use openssl::ssl::{SslRef, SslVerifyMode};
 use openssl::x509::store::{X509Lookup, X509Store, X509StoreBuilder};
-use openssl::x509::{X509VerifyResult, X509};
+use openssl::x509::{X509Crl, X509VerifyResult, X509};
 use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
+
+/// What a context takes for proof of who its peers are.
+pub struct Trust {
+    /// The CAs that were given; `None` for the system's trust store.
+    roots: Option<Vec<X509>>,
+    /// What those CAs have revoked.
+    crls: Vec<X509Crl>,
+    /// The certificates that are accepted as they are, and alone, if there are any.
+    pins: Option<Vec<Fingerprint>>,
+    /// Made when the first session has to verify its peer: the system's holds some 140
+    /// certificates, and most servers verify nobody.
+    store: OnceCell<X509Store>,
+}
+
+impl Trust {
+    /// Reads what a configuration trusts.
+    ///
+    /// # Errors
+    ///
+    /// A [`Refusal`] of `ca`, `crl` or `fingerprints`.
+    pub fn read(config: &Config) -> Result<Trust, Refusal> {
+        Ok(Trust {
+            roots: read_roots(config)?,
+            crls: crl::read_all(config)?,
+            pins: Fingerprint::read_all(config)?,
+            store: OnceCell::new(),
+        })
+    }
+
+    /// The CAs that were given.
+    pub fn roots(&self) -> &[X509] {
+        self.roots.as_deref().unwrap_or_default()
+    }
+
+    /// The fingerprints, where peers are known by them alone.
+    pub fn pins(&self) -> Option<&[Fingerprint]> {
+        self.pins.as_deref()
+    }
+
+    /// Whether it is for us to refuse a peer. Of a CRL that is missing or out of date OpenSSL would say
+    /// that the CA is unknown or the certificate has expired.
+    pub fn judges_itself(&self) -> bool {
+        self.pins.is_some() || !self.crls.is_empty()
+    }
+
+    /// The certificates that chains have to lead to: the system's, where none were given and chains are
+    /// what counts.
+    ///
+    /// # Errors
+    ///
+    /// A [`Refusal`] of `ca`, where the system has none.
+    pub fn store(&self) -> Result<&X509Store, Refusal> {
+        self.store.get_or_try_init(|| {
+            let mut builder = match &self.roots {
+                Some(roots) => store_of(roots).map_err(|e| unexpected(&e))?,
+                None if self.pins.is_some() => store_of(&[]).map_err(|e| unexpected(&e))?,
+                None => system_store()?,
+            };
+            if !self.crls.is_empty() {
+                crl::install(&mut builder, &self.crls).map_err(|e| unexpected(&e))?;
+            }
+            Ok(builder.build())
+        })
+    }
+}
 
 /// Lets the handshake go on whatever OpenSSL finds. The verdict is kept all the same: the first
 /// fault, as a refusal would have it. (OpenSSL itself keeps the last.)
@@ -24,12 +92,8 @@ pub fn verify_and_go_on(ssl: &mut SslRef, mode: SslVerifyMode) {
     });
 }
 
-/// Reads what a configuration trusts; `None` for the system's trust store.
-///
-/// # Errors
-///
-/// A [`Refusal`] of `ca`.
-pub fn read_roots(config: &Config) -> Result<Option<Vec<X509>>, Refusal> {
+/// Reads the CAs of a configuration; `None` for the system's trust store.
+fn read_roots(config: &Config) -> Result<Option<Vec<X509>>, Refusal> {
     let Some(texts) = &config.ca else { return Ok(None) };
     if texts.is_empty() {
         return Err(Refusal::new(
@@ -42,24 +106,16 @@ pub fn read_roots(config: &Config) -> Result<Option<Vec<X509>>, Refusal> {
 }
 
 /// A store that trusts these certificates.
-///
-/// # Errors
-///
-/// OpenSSL's, where memory is exhausted.
-pub fn store_of(certificates: Vec<X509>) -> Result<X509Store, ErrorStack> {
+fn store_of(certificates: &[X509]) -> Result<X509StoreBuilder, ErrorStack> {
     let mut builder = X509StoreBuilder::new()?;
     for certificate in certificates {
-        builder.add_cert(certificate)?;
+        builder.add_cert(certificate.clone())?;
     }
-    Ok(builder.build())
+    Ok(builder)
 }
 
 /// The system's trust store. A vendored OpenSSL does not know where that is.
-///
-/// # Errors
-///
-/// A [`Refusal`] of `ca`, where the system has none.
-pub fn system_store() -> Result<X509Store, Refusal> {
+fn system_store() -> Result<X509StoreBuilder, Refusal> {
     let missing = || {
         Refusal::new(
             "ca",
@@ -70,7 +126,7 @@ pub fn system_store() -> Result<X509Store, Refusal> {
     let found = openssl_probe::probe();
     let from_file = found.cert_file.and_then(|file| std::fs::read(file).ok());
     if let Some(certificates) = from_file.and_then(|pem| read_certificates("ca", &pem).ok()) {
-        return store_of(certificates).map_err(|e| unexpected(&e));
+        return store_of(&certificates).map_err(|e| unexpected(&e));
     }
     let directory =
         found.cert_dir.into_iter().find(|dir| dir.read_dir().is_ok_and(|mut files| files.next().is_some()));
@@ -78,5 +134,5 @@ pub fn system_store() -> Result<X509Store, Refusal> {
     let mut builder = X509StoreBuilder::new().map_err(|e| unexpected(&e))?;
     let lookup = builder.add_lookup(X509Lookup::hash_dir()).map_err(|e| unexpected(&e))?;
     lookup.add_dir(directory, openssl::ssl::SslFiletype::PEM).map_err(|_| missing())?;
-    Ok(builder.build())
+    Ok(builder)
 }

@@ -401,7 +401,7 @@ fn a_certificate_made_on_the_spot_serves_whoever_trusts_it() {
         let mut pair = meet(setup);
         pair.converse();
         let shown = pair.client.session().established().unwrap().chain[0].clone();
-        let fingerprint = dtls_core::certificate::fingerprint256(&shown).unwrap();
+        let fingerprint = dtls_core::fingerprint::Fingerprint::of(&shown).unwrap().to_string();
         assert_eq!(fingerprint, made.fingerprint256);
     }
 }

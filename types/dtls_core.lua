@@ -15,6 +15,8 @@ local core = {}
 --- @field key? string[] PEM
 --- @field passphrase? string
 --- @field ca? string[] PEM
+--- @field crl? string[] PEM
+--- @field fingerprints? string[]
 --- @field request_cert? boolean
 --- @field reject_unauthorized? boolean
 --- @field verify? boolean whether to ask about every peer

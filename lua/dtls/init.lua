@@ -49,6 +49,10 @@ Context.__name = 'dtls.Context'
 --- @field key? string|string[] their private keys in PEM, in the same order
 --- @field passphrase? string opens the keys that are encrypted
 --- @field ca? string|string[] what is trusted, in PEM; by default the system's trust store
+--- @field crl? string|string[] revocation lists in PEM, one at least for each CA: where any is given, a
+---   chain with a CA that has none, or one out of date, is refused
+--- @field fingerprints? string|string[] SHA-256 of the certificates that peers are accepted by, and by
+---   nothing else: not by CA, name or date; `AB:CD:…`, with or without colons, or as in SDP
 --- @field requestCert? boolean a server asks its peers for a certificate; false by default
 --- @field rejectUnauthorized? boolean refuse a peer that cannot be verified; true by default
 --- @field verify? dtls.VerifyHook whether a peer is welcome, whatever OpenSSL thinks of it. Asked before

@@ -4,18 +4,16 @@ use super::Session;
 use crate::alpn;
 use crate::config::Config;
 use crate::desk::{Desk, PskPair};
-use crate::engine::Engine;
 use crate::error::{Error, Name};
-use crate::established::peer_chain;
 use crate::ffi;
+use crate::judge::judge;
 use crate::output::{Output, Reason};
 use crate::psk::{self, Psk};
-use crate::question::{Answer, Presented, Question};
+use crate::question::{Answer, Question};
 use crate::reassembly::Message;
 use crate::record::{self, ALERT, DTLS_1_2};
 use crate::session::Role;
 use crate::suites;
-use openssl::x509::X509VerifyResult;
 
 /// A place in the handshake behind which it goes on when all is decided.
 pub(super) struct Checkpoint {
@@ -181,9 +179,9 @@ impl Session {
             return Decided::Settled;
         }
         let Some(engine) = &self.engine else { return Decided::Settled };
-        let presented = presented(engine);
-        if self.context.judges_itself() {
-            self.shown.verdict = Some(presented.verdict.clone());
+        let presented = judge(engine.ssl(), self.context.trust());
+        self.shown.verdict = Some(presented.verdict.clone());
+        if self.config().ask_peer {
             return Decided::Ask(Question::Peer(presented));
         }
         match presented.verdict {
@@ -326,16 +324,4 @@ impl Session {
     fn config(&self) -> &Config {
         self.context.config()
     }
-}
-
-/// What the peer has shown of itself, and what OpenSSL thinks of it.
-fn presented(engine: &Engine) -> Presented {
-    let ssl = engine.ssl();
-    let chain = peer_chain(ssl);
-    let verdict = match ssl.verify_result() {
-        _ if chain.is_empty() => Err(Error::new(Name::NoCertificate, "the peer presented no certificate")),
-        X509VerifyResult::OK => Ok(()),
-        fault => Err(Error::certificate(fault)),
-    };
-    Presented { chain, verdict, resumed: ssl.session_reused() }
 }

@@ -174,11 +174,11 @@ impl Session {
 
     fn establish(&mut self) {
         let Some(engine) = &self.engine else { return };
-        let asked = self.asks_for_certificate();
-        let mut established = Established::of(engine.ssl(), asked);
-        if let Some(verdict) = self.shown.verdict.take() {
-            established.verification = Some(verdict);
-        }
+        let verdict = self.shown.verdict.take();
+        let verification = self.asks_for_certificate().then(|| {
+            verdict.unwrap_or_else(|| Err(Error::new(Name::Certificate, "the peer has not been judged")))
+        });
+        let mut established = Established::of(engine.ssl(), verification);
         established.server_name = self.server_name();
         self.established = Some(established);
         self.screen.finish();

@@ -12,6 +12,7 @@ pub mod clock;
 pub mod dice;
 pub mod forge;
 pub mod raw;
+pub mod revocation;
 
 use dtls_core::config::Mtu;
 use dtls_core::context::PeerName;
