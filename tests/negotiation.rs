@@ -21,7 +21,7 @@ fn list(names: &[&str]) -> Vec<Vec<u8>> {
 fn client_of(setup: Setup) -> Session {
     let context = Rc::new(Context::new(setup.client).unwrap());
     let deadlines = Deadlines { handshake_ms: 30_000, idle_ms: 0 };
-    Session::client(&context, PeerName::parse(setup.name), deadlines, 0).unwrap()
+    Session::client(&context, PeerName::parse(setup.name), &deadlines.into(), 0).unwrap()
 }
 
 /// An OpenSSL server that has the usual certificate, and is otherwise what `configure` makes of it.
