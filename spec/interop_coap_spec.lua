@@ -1,4 +1,5 @@
 local coap = require('spec.support.coap')
+local dtls = require('dtls')
 local ends = require('spec.support.ends')
 local helper = require('spec.helper')
 local peers = require('spec.support.peers')
@@ -98,6 +99,23 @@ for _, library in ipairs(coap.LIBRARIES) do
       local peer = client(port, withPsk(PSK))
       peer:waitForEnd()
       assert.equal('world\n', peer.output)
+    end)
+
+    -- With a key it sends even an address as a name, against RFC 6066 section 3.
+    it('answers by whatever name it is called', function ()
+      local called
+      local context = dtls.createContext({ psk = { [PSK.identity] = PSK.key } })
+      local _, port = server({
+        psk = { nobody = 'x' },
+        sni = function (name)
+          called = name
+          return context
+        end,
+      })
+      local peer = client(port, withPsk(PSK))
+      peer:waitForEnd()
+      assert.equal('world\n', peer.output)
+      assert.equal('127.0.0.1', called)
     end)
 
     it('answers by the suites for constrained devices', function ()
