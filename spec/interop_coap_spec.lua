@@ -1,4 +1,5 @@
 local coap = require('spec.support.coap')
+local dtls = require('dtls')
 local ends = require('spec.support.ends')
 local helper = require('spec.helper')
 local peers = require('spec.support.peers')
@@ -9,6 +10,13 @@ local list = peers.list
 
 -- libcoap's programs take keys as text.
 local PSK = { identity = 'dev-1', key = 'secret key' }
+
+-- How long a handshake may take that comes to no end: long enough for the Finished of a wrong key.
+local DEADLINE = 400
+
+-- What RFC 7252 has every device speak with a key, and with a certificate.
+local WITH_KEY = { profile = 'iot', ciphers = 'PSK-AES128-CCM8', retransmitTimeout = 500 }
+local WITH_CERTIFICATE = { profile = 'iot', ciphers = 'ECDHE-ECDSA-AES128-CCM8', retransmitTimeout = 500 }
 
 -- A server that serves /hello.
 local function server(options, onConnection)
@@ -72,21 +80,57 @@ for _, library in ipairs(coap.LIBRARIES) do
     local function client(port, more) return coap.client(library, port, more) end
 
     it('answers with a pre-shared key', function ()
-      local _, port = server({ psk = { [PSK.identity] = PSK.key }, pskIdentityHint = 'who are you' })
+      local session
+      local _, port = server({ psk = { [PSK.identity] = PSK.key }, pskIdentityHint = 'who are you' },
+        function (each) session = each end)
       local peer = client(port, withPsk(PSK))
       assert.equal(0, peer:waitForEnd())
       assert.equal('world\n', peer.output)
+      assert.equal('ECDHE-PSK-CHACHA20-POLY1305', session:getCipher().name)
+      assert.equal('dev-1', session:getPskIdentity())
     end)
 
-    it('answers with a pre-shared key and the suites for constrained devices', function ()
-      local cipher
-      local _, port = server({ psk = { [PSK.identity] = PSK.key }, profile = 'iot' }, function (session)
-        cipher = session:getCipher().name
-      end)
+    it('asks a function for the key', function ()
+      local _, port = server({
+        psk = function (identity, _, done)
+          helper.after(20, function () done(identity == PSK.identity and PSK.key or nil) end)
+        end,
+      })
       local peer = client(port, withPsk(PSK))
       peer:waitForEnd()
       assert.equal('world\n', peer.output)
-      assert.match('PSK', cipher)
+    end)
+
+    -- With a key it sends even an address as a name, against RFC 6066 section 3.
+    it('answers by whatever name it is called', function ()
+      local called
+      local context = dtls.createContext({ psk = { [PSK.identity] = PSK.key } })
+      local _, port = server({
+        psk = { nobody = 'x' },
+        sni = function (name)
+          called = name
+          return context
+        end,
+      })
+      local peer = client(port, withPsk(PSK))
+      peer:waitForEnd()
+      assert.equal('world\n', peer.output)
+      assert.equal('127.0.0.1', called)
+    end)
+
+    it('answers by the suites for constrained devices', function ()
+      local identity = pki.identity('server')
+      local ciphers = {}
+      local function note(session) ciphers[#ciphers + 1] = session:getCipher().name end
+      local _, first = server(helper.merge(WITH_KEY, { psk = { [PSK.identity] = PSK.key } }), note)
+      local _, second = server(
+        helper.merge(WITH_CERTIFICATE, { cert = identity.cert, key = identity.key }), note)
+      for _, peer in ipairs({ client(first, withPsk(PSK)), client(second, trusting()) }) do
+        peer:waitForEnd()
+        assert.equal('world\n', peer.output)
+      end
+      table.sort(ciphers)
+      assert.same({ WITH_CERTIFICATE.ciphers, WITH_KEY.ciphers }, ciphers)
     end)
 
     it('hears its close_notify', function ()
@@ -100,17 +144,16 @@ for _, library in ipairs(coap.LIBRARIES) do
     end)
 
     it('gives nothing to one with a wrong key', function ()
-      local each, port = server({ psk = { [PSK.identity] = PSK.key }, handshakeTimeout = 500 })
-      local peer = client(port, withPsk({ identity = PSK.identity, key = 'another key' }, { '-B', 2 }))
-      assert.equal('ETIMEDOUT', ends.clientErrorOf(each))
-      peer:waitForEnd()
+      local each, port = server({ psk = { [PSK.identity] = PSK.key }, handshakeTimeout = DEADLINE })
+      local peer = client(port, withPsk({ identity = PSK.identity, key = 'another key' }))
+      assert.equal('EPSKKEY', ends.clientErrorOf(each))
       assert.is_nil(peer.output:find('world'))
     end)
 
     it('gives nothing to one with an unknown identity', function ()
       local each, port = server({ psk = { [PSK.identity] = PSK.key } })
       local peer = client(port, withPsk({ identity = 'dev-2', key = PSK.key }, { '-B', 2 }))
-      ends.clientErrorOf(each)
+      assert.equal('EPSKIDENTITY', ends.clientErrorOf(each))
       peer:waitForEnd()
       assert.is_nil(peer.output:find('world'))
     end)
@@ -140,7 +183,7 @@ for _, library in ipairs(coap.LIBRARIES) do
       local identity = pki.identity('server')
       local each, port = server({ cert = identity.cert, key = identity.key })
       local peer = client(port, { '-R', pki.ca('stranger').certPath, '-B', 2 })
-      assert.equal('EALERT', ends.clientErrorOf(each))
+      assert.equal('EUNKNOWNCA', ends.clientErrorOf(each))
       peer:waitForEnd()
       assert.is_nil(peer.output:find('world'))
     end)
@@ -187,7 +230,20 @@ for _, library in ipairs(coap.LIBRARIES) do
 
     it('waits in vain with a wrong key', function ()
       local _, port = coap.server(library, { '-k', 'another key' })
-      assert.equal('ETIMEDOUT', ends.failureOf(ends.connect(port, { psk = PSK, handshakeTimeout = 500 })))
+      local session = ends.connect(port, { psk = PSK, handshakeTimeout = DEADLINE })
+      assert.equal('EPSKKEY', ends.failureOf(session))
+    end)
+
+    it('asks by the suites for constrained devices', function ()
+      local _, port = coap.server(library, { '-k', PSK.key })
+      local session = ends.opened(ends.connect(port, helper.merge(WITH_KEY, { psk = PSK })))
+      assert.equal('2.05', ask(session, 'time').code)
+      assert.equal(WITH_KEY.ciphers, session:getCipher().name)
+      _, port = coap.server(library, withCertificate(pki.identity('server'), { '-n' }))
+      session = ends.opened(
+        ends.connect(port, helper.merge(WITH_CERTIFICATE, { ca = pki.ca('authority').cert })))
+      assert.equal('2.05', ask(session, 'time').code)
+      assert.equal(WITH_CERTIFICATE.ciphers, session:getCipher().name)
     end)
 
     it('verifies its certificate', function ()
@@ -214,7 +270,7 @@ for _, library in ipairs(coap.LIBRARIES) do
 
     it('hears that a certificate is missing', function ()
       local _, port = coap.server(library, withCertificate(pki.identity('server'), trusting()))
-      assert.equal('EALERT', ends.failureOf(ends.connect(port, { ca = pki.ca('authority').cert })))
+      assert.equal('ENOCERT', ends.failureOf(ends.connect(port, { ca = pki.ca('authority').cert })))
     end)
 
     it('ends with a close_notify each way', function ()
@@ -228,37 +284,3 @@ for _, library in ipairs(coap.LIBRARIES) do
     end)
   end)
 end
-
--- libcoap over OpenSSL has no raw public keys.
-describe('raw public keys', function ()
-  it('are shown to coap-client over gnutls, and asked of it', function ()
-    local ours, theirs = pki.identity('server'), pki.identity('client')
-    local authorized
-    local _, port = server({
-      key = ours.key, requestCert = true, rawPublicKeys = { (pki.publicKey(theirs)) },
-    }, function (session) authorized = session.authorized end)
-    local peer = coap.client('gnutls', port, { '-M', coap.rawKeyFile(theirs) })
-    peer:waitForEnd()
-    assert.equal('world\n', peer.output)
-    assert.is_true(authorized)
-  end)
-
-  it('are shown to coap-server over gnutls, and asked of it', function ()
-    local ours, theirs = pki.identity('client'), pki.identity('server')
-    local peer, port = coap.server('gnutls', { '-M', coap.rawKeyFile(theirs) })
-    local session = ends.opened(ends.connect(port, {
-      key = ours.key, rawPublicKeys = { (pki.publicKey(theirs)) },
-    }))
-    assert.is_true(session.authorized)
-    assert.equal('2.05', ask(session, 'time').code)
-    peer:waitFor("CN 'RPK' presented by client")
-  end)
-
-  it('of others are refused', function ()
-    local _, port = coap.server('gnutls', { '-M', coap.rawKeyFile(pki.identity('server')) })
-    local session = ends.connect(port, {
-      key = pki.identity('client').key, rawPublicKeys = { (pki.publicKey(pki.identity('other'))) },
-    })
-    assert.is_string(ends.failureOf(session))
-  end)
-end)

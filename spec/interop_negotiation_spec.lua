@@ -1,152 +1,285 @@
--- What is agreed on beside a cipher suite, with openssl at the other end.
-
+local ends = require('spec.support.ends')
 local helper = require('spec.helper')
 local peers = require('spec.support.peers')
 local pki = require('spec.support.pki')
 local program = require('spec.support.program')
 
-local merge, sClient, sServer = helper.merge, peers.sClient, peers.sServer
+local merge = helper.merge
+local sClient, sServer, gnutlsCli, gnutlsServ =
+  peers.sClient, peers.sServer, peers.gnutlsCli, peers.gnutlsServ
 
-local LABEL = 'EXPERIMENTAL interop'
-local EXPORT = { '-keymatexport', LABEL, '-keymatexportlen', '48' }
--- As many bytes as the keys and salts of SRTP_AES128_CM_SHA1_80 are (RFC 5764 section 4.2).
-local EXPORT_SRTP = { '-keymatexport', 'EXTRACTOR-dtls_srtp', '-keymatexportlen', '60' }
-
-local ours = {}
-
--- A server of this process and, once it has one, its session.
-local function serve(options)
+local function server(options, onConnection)
   local identity = pki.identity('server')
-  local met = {}
-  local server, port = helper.echoServer(
-    merge({ cert = identity.cert, key = identity.key }, options),
-    function (session) met.session = session end)
-  ours[#ours + 1] = server
-  met.failures = helper.record(server, 'clientError')
-  return port, met
+  return ends.server(merge({ cert = identity.cert, key = identity.key }, options), onConnection)
 end
 
-local function sessionOf(met)
-  helper.runUntil(function () return met.session end)
-  return met.session
+-- gnutls-cli sleeps for 50 ms at every turn: what is sent to it twice makes it slower still.
+local function patientServer(options, onConnection)
+  return server(merge({ retransmitTimeout = 500 }, options), onConnection)
 end
 
--- A client of this process, connected.
 local function connect(port, options)
-  local session = helper.connect(port, merge({ ca = pki.ca('authority').cert }, options))
-  ours[#ours + 1] = session
-  helper.runUntil(function () return session:getProtocol() end)
-  return session
+  return ends.connect(port, merge({ ca = pki.ca('authority').cert }, options))
 end
 
--- What openssl prints that it has exported.
-local function exportedBy(peer)
-  return (peer:waitFor('Keying material: (%x+)'))
+-- Has a peer that prints its handshake complete it, and hear an echo.
+local function echoed(peer)
+  peer:write('hello\n')
+  peer:waitFor('Echo: hello')
 end
 
-local function hex(bytes)
-  return (bytes:gsub('.', function (byte) return ('%02X'):format(byte:byte()) end))
-end
-
-local function srtpMaterial(keys)
-  return hex(keys.clientKey .. keys.serverKey .. keys.clientSalt .. keys.serverSalt)
-end
+setup(function ()
+  for _, command in ipairs({ 'setpriv', 'openssl', 'gnutls-cli', 'gnutls-serv' }) do
+    assert(program.exists(command), command .. ' is missing: see tools/deps.sh')
+  end
+end)
 
 teardown(pki.remove)
 
 after_each(function ()
   program.stopAll()
-  for _, each in ipairs(ours) do (each.destroy or each.close)(each) end
-  ours = {}
-  helper.run()
+  ends.closeAll()
 end)
 
-describe('a server, with openssl s_client,', function ()
-  it('agrees on a protocol', function ()
-    local port, met = serve({ ALPNProtocols = { 'coap', 'mqtt' } })
-    sClient(port, { '-alpn', 'http/1.1,mqtt' }):waitFor('ALPN protocol: mqtt')
-    assert.equal('mqtt', sessionOf(met).alpnProtocol)
+describe('ALPN', function ()
+  local COAP = { ALPNProtocols = { 'coap' } }
+
+  it('is agreed on with openssl s_client', function ()
+    local session
+    local _, port = server(COAP, function (each) session = each end)
+    local peer = sClient(port, { '-alpn', 'h2,coap' })
+    echoed(peer)
+    peer:waitFor('\nALPN protocol: coap\n')
+    assert.equal('coap', session.alpnProtocol)
   end)
 
-  it('agrees on none with one that offers none', function ()
-    local port, met = serve({ ALPNProtocols = 'coap' })
-    sClient(port):waitFor('No ALPN negotiated')
-    assert.is_nil(sessionOf(met).alpnProtocol)
+  it('is decided by the order of the server', function ()
+    local _, port = server({ ALPNProtocols = { 'coap', 'h2' } })
+    sClient(port, { '-alpn', 'h2,coap' }):waitFor('\nALPN protocol: coap\n')
   end)
 
-  it('refuses other protocols with an alert', function ()
-    local port, met = serve({ ALPNProtocols = 'coap' })
-    sClient(port, { '-alpn', 'mqtt' }):waitFor('alert no application protocol')
-    helper.runUntil(function () return met.failures[1] end)
-    assert.equal('EALPN', met.failures[1][3])
+  it('without anything in common is refused, and the client hears why', function ()
+    local each, port = server(COAP)
+    sClient(port, { '-alpn', 'h2' }):waitFor('SSL alert number 120')
+    assert.equal('EALPN', ends.clientErrorOf(each))
+    assert.equal(0, each:stats().sessions)
   end)
 
-  it('exports the same keys', function ()
-    local port, met = serve()
-    local theirs = exportedBy(sClient(port, EXPORT))
-    assert.equal(theirs, hex(sessionOf(met):exportKeyingMaterial(48, LABEL)))
-    assert.is_true(met.session:usesExtendedMasterSecret())
+  it('may be missing in a hello', function ()
+    local session
+    local _, port = server(COAP, function (each) session = each end)
+    local peer = sClient(port)
+    echoed(peer)
+    peer:waitFor('\nNo ALPN negotiated\n')
+    assert.is_nil(session.alpnProtocol)
   end)
 
-  it('has the same SRTP keys', function ()
-    local port, met = serve({ srtpProfiles = { 'SRTP_AEAD_AES_256_GCM', 'SRTP_AES128_CM_SHA1_80' } })
-    local peer = sClient(port,
-      peers.list({ '-use_srtp', 'SRTP_AES128_CM_SHA1_32:SRTP_AES128_CM_SHA1_80' }, EXPORT_SRTP))
-    peer:waitFor('SRTP Extension negotiated, profile=SRTP_AES128_CM_SHA1_80')
-    assert.equal(exportedBy(peer), srtpMaterial(sessionOf(met):getSrtpKeys()))
+  it('is agreed on with openssl s_server', function ()
+    local peer, port = sServer({ '-alpn', 'coap' })
+    assert.equal('coap', ends.opened(connect(port, { ALPNProtocols = { 'h2', 'coap' } })).alpnProtocol)
+    peer:waitFor('ALPN protocols advertised by the client: h2, coap\n')
+    peer:waitFor('ALPN protocols selected: coap\n')
   end)
 
-  it('sends one that wants short records no longer ones', function ()
-    local port, met = serve()
-    local peer = sClient(port, { '-maxfraglen', '512' })
-    local session = sessionOf(met)
-    assert.equal(512, session:maxPayload())
-    local _, _, name = session:send(('x'):rep(513))
-    assert.equal('EMSGSIZE', name)
-    assert.is_true(session:send(('x'):rep(511) .. '.'))
-    peer:waitFor(('x'):rep(511) .. '%.')
-    peer:write('still here\n')
-    peer:waitFor('Echo: still here')
-  end)
-end)
-
-describe('a client, with openssl s_server,', function ()
-  it('agrees on a protocol', function ()
-    local peer, port = sServer({ '-alpn', 'mqtt,coap' })
-    assert.equal('mqtt', connect(port, { ALPNProtocols = { 'coap', 'mqtt' } }).alpnProtocol)
-    peer:waitFor('ALPN protocols selected: mqtt')
+  it('may be refused by openssl s_server', function ()
+    local peer, port = sServer({ '-alpn', 'h2' })
+    assert.equal('EALPN', ends.failureOf(connect(port, COAP)))
+    peer:waitFor('no application protocol')
   end)
 
-  it('agrees on none with one that has none', function ()
+  it('may be unknown to openssl s_server', function ()
     local _, port = sServer()
-    assert.is_nil(connect(port, { ALPNProtocols = 'coap' }).alpnProtocol)
+    assert.is_nil(ends.opened(connect(port, COAP)).alpnProtocol)
   end)
 
-  it('exports the same keys', function ()
-    local peer, port = sServer(EXPORT)
-    local session = connect(port)
-    assert.equal(exportedBy(peer), hex(session:exportKeyingMaterial(48, LABEL)))
+  it('is agreed on with gnutls-cli', function ()
+    local session
+    local _, port = patientServer(COAP, function (each) session = each end)
+    local peer = gnutlsCli(port, { '--alpn', 'h2', '--alpn', 'coap' })
+    echoed(peer)
+    peer:waitFor('%- Application protocol: coap\n')
+    assert.equal('coap', session.alpnProtocol)
+  end)
+
+  it('is agreed on with gnutls-serv', function ()
+    local _, port = gnutlsServ({ '--alpn', 'coap', '--alpn-fatal' })
+    assert.equal('coap', ends.opened(connect(port, { ALPNProtocols = { 'h2', 'coap' } })).alpnProtocol)
+  end)
+
+  -- It keeps the alert to itself.
+  it('may be refused by gnutls-serv', function ()
+    local peer, port = gnutlsServ({ '--alpn', 'coap', '--alpn-fatal' })
+    connect(port, { ALPNProtocols = { 'h2' } })
+    peer:waitFor('No common application protocol')
+  end)
+end)
+
+describe('SRTP', function ()
+  local LABEL = 'EXTRACTOR-dtls_srtp'
+
+  -- Of each profile: what GnuTLS calls it, and the bytes of a key and of a salt.
+  local PROFILES = {
+    SRTP_AES128_CM_SHA1_80 = { 'SRTP_AES128_CM_HMAC_SHA1_80', 16, 14 },
+    SRTP_AES128_CM_SHA1_32 = { 'SRTP_AES128_CM_HMAC_SHA1_32', 16, 14 },
+    -- GnuTLS does not know those of RFC 7714.
+    SRTP_AEAD_AES_128_GCM = { nil, 16, 12 },
+    SRTP_AEAD_AES_256_GCM = { nil, 32, 12 },
+  }
+
+  -- The keys in the order in which they are exported (RFC 5764 section 4.2).
+  local function joined(session, profile)
+    local keys = session:getSrtpKeys()
+    assert.equal(profile, session.srtpProfile)
+    assert.equal(profile, keys.profile)
+    local _, key, salt = unpack(PROFILES[profile], 1, 3)
+    assert.same({ key, key, salt, salt },
+      { #keys.clientKey, #keys.serverKey, #keys.clientSalt, #keys.serverSalt })
+    return keys.clientKey .. keys.serverKey .. keys.clientSalt .. keys.serverSalt
+  end
+
+  local function exported(profile) return 2 * (PROFILES[profile][2] + PROFILES[profile][3]) end
+
+  for profile, row in pairs(PROFILES) do
+    it('has the keys of openssl s_client for ' .. profile, function ()
+      local session
+      local _, port = server({ srtpProfiles = { profile } }, function (each) session = each end)
+      local peer = sClient(port, {
+        '-use_srtp', profile, '-keymatexport', LABEL, '-keymatexportlen', exported(profile),
+      })
+      peer:waitFor('SRTP Extension negotiated, profile=' .. profile .. '\n')
+      local material = peers.waitForHex(peer, 'Keying material: ')
+      helper.runUntil(function () return session end)
+      assert.equal(material, joined(session, profile))
+    end)
+
+    it('has the keys of openssl s_server for ' .. profile, function ()
+      local peer, port = sServer({
+        '-use_srtp', profile, '-keymatexport', LABEL, '-keymatexportlen', exported(profile),
+      })
+      local session = ends.opened(connect(port, { srtpProfiles = { profile } }))
+      peer:waitFor('SRTP Extension negotiated, profile=' .. profile .. '\n')
+      assert.equal(peers.waitForHex(peer, 'Keying material: '), joined(session, profile))
+    end)
+
+    if row[1] then
+      it('has the keys of gnutls-cli for ' .. profile, function ()
+        local session
+        local _, port = patientServer({ srtpProfiles = { profile } }, function (each) session = each end)
+        local peer = gnutlsCli(port, {
+          '--srtp-profiles=' .. row[1], '--keymatexport', LABEL, '--keymatexportsize', exported(profile),
+        })
+        peer:waitFor('%- SRTP profile: ' .. row[1] .. '\n')
+        local material = peers.waitForHex(peer, '%- Key material: ')
+        helper.runUntil(function () return session end)
+        assert.equal(material, joined(session, profile))
+      end)
+
+      -- It tells nobody its keys.
+      it('agrees with gnutls-serv on ' .. profile, function ()
+        local _, port = gnutlsServ({ '--srtp-profiles=' .. row[1] })
+        local session = ends.opened(connect(port, { srtpProfiles = { profile } }))
+        assert.equal(exported(profile), #joined(session, profile))
+      end)
+    end
+  end
+
+  it('is decided by the order of the server', function ()
+    local session
+    local _, port = server({ srtpProfiles = { 'SRTP_AEAD_AES_128_GCM', 'SRTP_AES128_CM_SHA1_80' } },
+      function (each) session = each end)
+    local peer = sClient(port, { '-use_srtp', 'SRTP_AES128_CM_SHA1_80:SRTP_AEAD_AES_128_GCM' })
+    peer:waitFor('SRTP Extension negotiated, profile=SRTP_AEAD_AES_128_GCM\n')
+    helper.runUntil(function () return session end)
+    assert.equal('SRTP_AEAD_AES_128_GCM', session.srtpProfile)
+  end)
+
+  it('is left out where nothing is in common', function ()
+    local session
+    local _, port = server({ srtpProfiles = { 'SRTP_AEAD_AES_128_GCM' } }, function (each) session = each end)
+    local peer = sClient(port, { '-use_srtp', 'SRTP_AES128_CM_SHA1_80' })
+    echoed(peer)
+    assert.is_nil(session.srtpProfile)
+    local keys, _, why = session:getSrtpKeys()
+    assert.is_nil(keys)
+    assert.equal('ENOSRTP', why)
+    assert.is_nil(peer.output:find('SRTP Extension'))
+  end)
+end)
+
+describe('exported keying material', function ()
+  local LABEL = 'EXPERIMENTAL-dtls'
+
+  it('is that of openssl s_client', function ()
+    local session
+    local _, port = server({}, function (each) session = each end)
+    local peer = sClient(port, { '-keymatexport', LABEL, '-keymatexportlen', 48 })
+    local material = peers.waitForHex(peer, 'Keying material: ')
+    helper.runUntil(function () return session end)
+    assert.equal(48, #material)
+    assert.equal(material, session:exportKeyingMaterial(48, LABEL))
+    assert.is_true(session:usesExtendedMasterSecret())
+    -- No context is another than an empty one (RFC 5705 section 4).
+    assert.not_equal(material, session:exportKeyingMaterial(48, LABEL, ''))
+  end)
+
+  it('is that of openssl s_server', function ()
+    local peer, port = sServer({ '-keymatexport', LABEL, '-keymatexportlen', 48 })
+    local session = ends.opened(connect(port))
+    assert.equal(peers.waitForHex(peer, 'Keying material: '), session:exportKeyingMaterial(48, LABEL))
     assert.is_true(session:usesExtendedMasterSecret())
   end)
 
-  it('has the same SRTP keys', function ()
-    local peer, port = sServer(peers.list({ '-use_srtp', 'SRTP_AES128_CM_SHA1_80' }, EXPORT_SRTP))
-    local session = connect(port, { srtpProfiles = { 'SRTP_AEAD_AES_128_GCM', 'SRTP_AES128_CM_SHA1_80' } })
-    assert.equal('SRTP_AES128_CM_SHA1_80', session.srtpProfile)
-    assert.equal(exportedBy(peer), srtpMaterial(session:getSrtpKeys()))
+  it('is that of gnutls-cli', function ()
+    local session
+    local _, port = patientServer({}, function (each) session = each end)
+    local peer = gnutlsCli(port, { '--keymatexport', LABEL, '--keymatexportsize', 48 })
+    local material = peers.waitForHex(peer, '%- Key material: ')
+    helper.runUntil(function () return session end)
+    assert.equal(material, session:exportKeyingMaterial(48, LABEL))
+  end)
+end)
+
+describe('the maximum fragment length', function ()
+  -- Nothing longer is sent, and what is as long arrives.
+  local function assertShort(session)
+    assert.equal(512, session:maxPayload())
+    local sent, _, why = session:send(('x'):rep(513))
+    assert.is_nil(sent)
+    assert.equal('EMSGSIZE', why)
+    assert.is_true(session:send(('y'):rep(511) .. '\n'))
+  end
+
+  it('is asked of openssl s_server', function ()
+    local peer, port = sServer()
+    local session = ends.opened(connect(port, { maxFragmentLength = 512 }))
+    assertShort(session)
+    peer:waitFor('\n' .. ('y'):rep(511) .. '\n')
+    peer:write('still here\n')
+    helper.runUntil(function () return session.seen[2] end)
+    assert.same({ 'message', 'still here\n' }, session.seen[2])
   end)
 
-  it('gets and sends short records where it wants them', function ()
-    local peer, port = sServer()
-    local session = connect(port, { maxFragmentLength = 512 })
-    assert.equal(512, session:maxPayload())
-    assert.is_true(session:send(('x'):rep(511) .. '.'))
-    peer:waitFor(('x'):rep(511) .. '%.')
-    local _, _, name = session:send(('x'):rep(513))
-    assert.equal('EMSGSIZE', name)
-    local heard = helper.record(session, 'message')
-    peer:write('still here\n')
-    helper.runUntil(function () return heard[1] end)
-    assert.equal('still here\n', heard[1][2])
+  it('is asked of gnutls-serv', function ()
+    local _, port = gnutlsServ()
+    local session = ends.opened(connect(port, { maxFragmentLength = 512 }))
+    assertShort(session)
+    helper.runUntil(function () return session.seen[2] end)
+    -- It echoes as much as its buffer holds.
+    assert.match('^yyyy', session.seen[2][2])
   end)
+
+  for name, start in pairs({
+    ['openssl s_client'] = function (port) return sClient(port, { '-maxfraglen', 512 }) end,
+    ['gnutls-cli'] = function (port) return gnutlsCli(port, { '--recordsize', 512 }) end,
+  }) do
+    it('is that which ' .. name .. ' asks for', function ()
+      local session
+      local _, port = patientServer({}, function (each) session = each end)
+      local peer = start(port)
+      helper.runUntil(function () return session end)
+      assertShort(session)
+      peer:waitFor(('y'):rep(511))
+      echoed(peer)
+    end)
+  end
 end)

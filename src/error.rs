@@ -158,7 +158,8 @@ impl Error {
             40 if progress.only_hello => {
                 (Name::NoCipher, "the server finds nothing in common with what we offer")
             }
-            40 if progress.lacks_certificate => {
+            // GnuTLS's libcoap calls the certificate that is missing a bad one.
+            40 | 42 if progress.lacks_certificate => {
                 (Name::NoCertificate, "the server requires a certificate, and we have none for it")
             }
             42 | 43 | 46 | 113 | 114 => (Name::Certificate, "the peer does not accept our certificate"),

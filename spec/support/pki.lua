@@ -43,9 +43,10 @@ local keyOptions = {
   },
 }
 
+-- An RSA key takes long to find: one serves all who want one of that size.
 local function key(id, kind)
-  local path = pki.path(id .. '.key')
-  openssl('genpkey', '-out', path, unpack(keyOptions[kind]))
+  local path = pki.path((kind == 'ecdsa' and id or kind) .. '.key')
+  if not uv.fs_stat(path) then openssl('genpkey', '-out', path, unpack(keyOptions[kind])) end
   return path
 end
 
@@ -143,7 +144,6 @@ end
 --- `{ cert, key, ca, caPath }`.
 function pki.longChain()
   if made.chain then return made.chain end
-  -- One key serves all four: it is their size that matters.
   local keyPath = key('chain', 'rsa4096')
   local root = certificate('chain-root', keyPath, nil, CA)
   local upper = certificate('chain-upper', keyPath, root, CA)
