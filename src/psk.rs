@@ -100,10 +100,10 @@ pub fn install(builder: &mut SslContextBuilder) {
     builder.set_psk_client_callback(|ssl, _hint, identity, key| {
         let desk = Desk::of(ssl);
         if let Some(pair) = &desk.papers().psk {
-            // Room for its NUL, too: the length was checked with the identity.
-            let Some(room) = identity.get_mut(..pair.identity.len() + 1) else { return Ok(0) };
-            room[..pair.identity.len()].copy_from_slice(&pair.identity);
-            room[pair.identity.len()] = 0;
+            // The longest identity fills what OpenSSL shows of its buffer, which is full of NULs and has room
+            // for one more behind (tls_construct_cke_psk_preamble).
+            let Some(room) = identity.get_mut(..pair.identity.len()) else { return Ok(0) };
+            room.copy_from_slice(&pair.identity);
         }
         Ok(take_key(ssl, key))
     });

@@ -11,7 +11,11 @@ local interpreted = require('dtls/interpreted')
 local log = require('dtls/log')
 local loop = require('dtls/loop')
 local options = require('dtls/options')
+local turns = require('dtls/turns')
 local watch = require('dtls/watch')
+
+-- How many bytes of handshakes may wait their turn: some thousands of them.
+local BACKLOG_BYTES = 4 * 1024 * 1024
 
 --- A UDP socket that accepts peers, connects to others, or both. Events:
 ---
@@ -48,6 +52,8 @@ function Endpoint:initialize(context, opts)
     connected = 0, failed = 0, sendErrors = 0,
   }
   self._drops = {}
+  -- Bytes of handshakes that have been read and not taken up.
+  self._backlog = 0
 end
 
 --- @private Binds the socket to an IP address.
@@ -127,44 +133,77 @@ end
 
 -- In: one datagram from the socket to its session or to the gate.
 
---- @private
+--- @private A step of a handshake costs a hundred times what other datagrams do. So they may have to wait
+--- their turn, and established sessions do not wait for them.
 function Endpoint:_receive(data, ip, port)
   local stats = self._stats
   stats.datagramsIn = stats.datagramsIn + 1
   local session = self._peers:find(ip, port)
-  if session then
-    local dropped = session._core:receive(data, loop.now())
-    if dropped then self:_drop(dropped, ip, port) end
-    session._heard = true
-    drain.run(self, session)
-  elseif self._gate then
+  if not session then
+    self:_examine(data, ip, port)
+  elseif session._state == 'open' and session._postponed == 0 then
+    self:_deliver(session, data)
+  else
+    self:_postpone(data, ip, port, session)
+  end
+end
+
+--- @private Takes a datagram up in this turn of the loop or in one to come. `session` is the one that it
+--- belongs to, nil where the gate has admitted a stranger.
+function Endpoint:_postpone(data, ip, port, session)
+  if self._backlog + #data > BACKLOG_BYTES then return self:_drop('backlog', ip, port) end
+  self._backlog = self._backlog + #data
+  if session then session._postponed = session._postponed + 1 end
+  turns.run(self._takeUp, self, data, ip, port, session)
+end
+
+--- @private
+function Endpoint:_takeUp(data, ip, port, session)
+  self._backlog = self._backlog - #data
+  if session then session._postponed = session._postponed - 1 end
+  if not self._udp then return end
+  local current = self._peers:find(ip, port)
+  if current then
+    self:_deliver(current, data)
+  elseif session then
     self:_examine(data, ip, port)
   else
-    self:_drop('unknown', ip, port)
+    self:_admit(data, ip, port)
   end
+end
+
+--- @private Hands a datagram to its session.
+function Endpoint:_deliver(session, data)
+  local dropped = session._core:receive(data, loop.now())
+  if dropped then self:_drop(dropped, session._ip, session._port) end
+  session._heard = true
+  drain.run(self, session)
 end
 
 --- @private Lets the gate judge a stranger.
 function Endpoint:_examine(data, ip, port)
-  local stats = self._stats
+  if not self._gate then return self:_drop('unknown', ip, port) end
   local verdict, detail = self._gate:examine(data, ip, port, os.time())
   if verdict == 'challenge' then
-    stats.challenges = stats.challenges + 1
+    self._stats.challenges = self._stats.challenges + 1
     drain.send(self, detail, ip, port)
   elseif verdict == 'discard' then
     self:_drop(detail, ip, port)
-  elseif self._peers.count >= self._maxSessions then
-    stats.refused = stats.refused + 1
-    if log.debug then log.debug('refused %s port %d: %d sessions', ip, port, self._peers.count) end
   else
-    stats.admitted = stats.admitted + 1
-    if log.debug then log.debug('admitted %s port %d', ip, port) end
-    self:_accept(data, ip, port)
+    self:_postpone(data, ip, port)
   end
 end
 
 --- @private Makes a session for a peer that has returned its cookie.
-function Endpoint:_accept(data, ip, port)
+function Endpoint:_admit(data, ip, port)
+  local stats = self._stats
+  if self._peers.count >= self._maxSessions then
+    stats.refused = stats.refused + 1
+    if log.debug then log.debug('refused %s port %d: %d sessions', ip, port, self._peers.count) end
+    return
+  end
+  stats.admitted = stats.admitted + 1
+  if log.debug then log.debug('admitted %s port %d', ip, port) end
   local made, err, name = self._context.core:accept(data, self._terms, loop.now())
   if not made then return self:_warn(err, name) end
   self:_adopt(Session:new(true, self._context, self._trace), made, ip, port)
@@ -175,6 +214,7 @@ end
 function Endpoint:_adopt(session, made, ip, port, target)
   session._core, session._endpoint = made, self
   session._ip, session._port, session._target = ip, port, target or ip
+  session._postponed = 0
   self._peers:add(session, ip, port)
   drain.run(self, session)
 end
@@ -206,12 +246,18 @@ function Endpoint:_tick()
   local now = loop.now()
   local session = self._deadlines:take(now)
   while session do
-    session._core:expire(now)
     -- Where a handler throws, the timer has been armed for the rest.
-    drain.run(self, session)
+    turns.run(self._expire, self, session)
     session = self._deadlines:take(now)
   end
   self:_arm()
+end
+
+--- @private
+function Endpoint:_expire(session)
+  if not session._core then return end
+  session._core:expire(loop.now())
+  drain.run(self, session)
 end
 
 -- What went wrong, where it matters to nobody but whoever watches.

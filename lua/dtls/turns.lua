@@ -1,28 +1,32 @@
---- Work that may wait its turn: a few milliseconds of it in each of the loop's turns, so that sockets and
---- timers are not kept waiting by a burst of it.
+--- Work that may wait its turn: a little of it in each of the loop's turns, so that a burst of it keeps
+--- neither sockets nor timers waiting.
 
 local guard = require('dtls/guard')
 local loop = require('dtls/loop')
 
 local turns = {}
 
---- How much of a turn it may take, in milliseconds; what has been begun is ended.
-turns.budget = 5
+--- How much of a turn it may take, in milliseconds. What has been begun is ended, so it is a little more: a
+--- step of a handshake takes a third of a millisecond.
+turns.budget = 1
 
 local queue, first, last = {}, 1, 0
 -- An idle handle runs once in each turn, and lets the loop not sleep meanwhile. (libuv up to 1.44 would run
 -- a timer of 0 ms that its own callback starts again at once, and never come to the sockets.)
 local idle
+-- The turn that was worked in last, by the loop's clock, and for how long, in nanoseconds.
+local turn, spent = -1, 0
 
 local function work()
-  local endsAt = loop.uv.hrtime() + turns.budget * 1e6
-  local failure
+  local begin, failure = loop.uv.hrtime(), nil
   repeat
     local job = queue[first]
     queue[first] = nil
     first = first + 1
-    failure = guard.call(failure, job[1], job[2], job[3], job[4])
-  until first > last or loop.uv.hrtime() >= endsAt
+    failure = guard.call(failure, job.fn, job.a, job.b, job.c, job.d, job.e)
+    spent = loop.uv.hrtime() - begin
+  until first > last or spent >= turns.budget * 1e6
+  turn = loop.now()
   if first > last then
     idle:close()
     idle, first, last = nil, 1, 0
@@ -30,13 +34,24 @@ local function work()
   guard.raise(failure)
 end
 
---- Calls `fn(a, b, c)` in a turn of the loop, after all that was added before.
-function turns.add(fn, a, b, c)
+--- Calls `fn(a, b, c, d, e)` in a turn to come, after all that was added before.
+function turns.add(fn, a, b, c, d, e)
   last = last + 1
-  queue[last] = { fn, a, b, c }
+  queue[last] = { fn = fn, a = a, b = b, c = c, d = d, e = e }
   if idle then return end
   idle = loop.uv.new_idle()
   idle:start(work)
+end
+
+--- Calls `fn(a, b, c, d, e)` at once where this turn has time for it and nothing else waits; in a turn to
+--- come otherwise.
+function turns.run(fn, a, b, c, d, e)
+  local now = loop.now()
+  if now ~= turn then turn, spent = now, 0 end
+  if idle or spent >= turns.budget * 1e6 then return turns.add(fn, a, b, c, d, e) end
+  local begin = loop.uv.hrtime()
+  fn(a, b, c, d, e)
+  spent = spent + (loop.uv.hrtime() - begin)
 end
 
 return turns
