@@ -158,6 +158,8 @@ pub struct Config {
     pub mtu: Mtu,
     /// The first retransmission timeout, in milliseconds; it doubles up to a minute.
     pub retransmit_timeout_ms: u32,
+    /// Whether sessions give their secrets away, for whoever is to read what was captured.
+    pub key_log: bool,
 }
 
 impl Default for Config {
@@ -181,6 +183,7 @@ impl Default for Config {
             sigalgs: None,
             mtu: Mtu::default(),
             retransmit_timeout_ms: 1000,
+            key_log: false,
         }
     }
 }

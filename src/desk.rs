@@ -27,6 +27,8 @@ impl std::fmt::Debug for PskPair {
 pub struct Papers {
     /// The key to go on with, once it is known.
     pub psk: Option<PskPair>,
+    /// Lines for a key log, as they came up.
+    pub key_log: Vec<String>,
 }
 
 /// One session's desk, shared with the callbacks of its OpenSSL session.

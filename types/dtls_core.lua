@@ -24,6 +24,7 @@ local core = {}
 --- @field sigalgs? string
 --- @field mtu? integer
 --- @field retransmit_timeout? integer
+--- @field keylog? boolean
 
 --- @param config dtls_core.Config
 --- @return dtls_core.Context|nil context, string? option, string? sentence
@@ -103,8 +104,9 @@ function Session:destroy() end
 --- @param now integer
 function Session:expire(now) end
 
---- @return 'transmit'|'message'|'connected'|'closed'|'timeout' kind
---- @return string|integer|nil what the datagram, the message, the reason, or when to call `expire`
+--- @return 'transmit'|'message'|'keylog'|'connected'|'closed'|'timeout' kind
+--- @return string|integer|nil what the datagram, the message, the line, the reason, or when to call
+---   `expire`
 --- @return string? err with `closed`
 --- @return string? name with `closed`
 function Session:poll() end

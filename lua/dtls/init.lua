@@ -7,6 +7,7 @@
 local Server = require('dtls/server')
 local client = require('dtls/client')
 local core = require('dtls_core')
+local keylog = require('dtls/keylog')
 local loop = require('dtls/loop')
 local options = require('dtls/options')
 local sni = require('dtls/sni')
@@ -61,6 +62,9 @@ Context.__name = 'dtls.Context'
 --- @field groups? string an OpenSSL group list; 'X25519:P-256:P-384:P-521' by default
 --- @field sigalgs? string an OpenSSL signature algorithm list
 --- @field mtu? integer the UDP payload that handshake datagrams may fill, 256 to 4096; 1200 by default
+--- @field keylog? string|true|fun(line: string, session: dtls.Session)
+---   where the secrets of sessions go, for Wireshark: a file that lines are added to, `true` for the one
+---   that SSLKEYLOGFILE names in the environment, or a function. Whoever has a line can read its session
 --- @field retransmitTimeout? integer the first retransmission timeout; 1000 by default, doubles to 60000
 
 --- @alias dtls.TraceHook fun(event: dtls.TraceEvent, session: dtls.Session)
@@ -96,6 +100,8 @@ Context.__name = 'dtls.Context'
 
 local function makeContext(caller, given)
   local config, hooks = options.forCore(given)
+  hooks.keylog = keylog.hook(caller, given.keylog)
+  config.keylog = hooks.keylog ~= nil
   local made, option, sentence = core.context(config)
   if not made then options.refuse(caller, option, sentence) end
   return setmetatable({ core = made, hooks = hooks }, Context)

@@ -32,7 +32,8 @@ interpreted(isTableOfStrings)
 
 -- What an option can be: a test, and the words that follow "must be".
 local MOST_MS = 2 ^ 31 - 1
-local kinds = {
+local kinds
+kinds = {
   boolean = { function (v) return type(v) == 'boolean' end, 'a boolean' },
   -- C reads a text no further than its first NUL.
   string = {
@@ -69,6 +70,10 @@ local kinds = {
     function (v) return type(v) == 'function' or type(v) == 'table' end,
     'a table of contexts by host name, or a function',
   },
+  keylog = {
+    function (v) return type(v) == 'function' or type(v) == 'boolean' or kinds.string[1](v) end,
+    'a function, the path of a file, or true for the one that SSLKEYLOGFILE names',
+  },
   hook = { function (v) return type(v) == 'function' end, 'a function' },
   bytesText = { function (v) return type(v) == 'string' and v ~= '' end, 'a string that is not empty' },
   context = {
@@ -97,6 +102,7 @@ local contextOptions = {
   sigalgs = 'string',
   mtu = 'bytes',
   retransmitTimeout = 'deadline',
+  keylog = 'keylog',
 }
 
 local function with(base, more)
