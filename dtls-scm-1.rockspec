@@ -41,6 +41,7 @@ build = {
       ['dtls.endpoint'] = 'lua/dtls/endpoint.lua',
       ['dtls.guard'] = 'lua/dtls/guard.lua',
       ['dtls.interpreted'] = 'lua/dtls/interpreted.lua',
+      ['dtls.keylog'] = 'lua/dtls/keylog.lua',
       ['dtls.keys'] = 'lua/dtls/keys.lua',
       ['dtls.log'] = 'lua/dtls/log.lua',
       ['dtls.loop'] = 'lua/dtls/loop.lua',

@@ -217,6 +217,8 @@ pub struct Config {
     pub max_fragment_length: Option<FragmentLength>,
     /// The first retransmission timeout, in milliseconds; it doubles up to a minute.
     pub retransmit_timeout_ms: u32,
+    /// Whether sessions give their secrets away, for whoever is to read what was captured.
+    pub key_log: bool,
 }
 
 impl Default for Config {
@@ -246,6 +248,7 @@ impl Default for Config {
             mtu: Mtu::default(),
             max_fragment_length: None,
             retransmit_timeout_ms: 1000,
+            key_log: false,
         }
     }
 }

@@ -90,6 +90,9 @@ impl Context {
         for identity in &identities {
             install(&mut builder, identity)?;
         }
+        if config.key_log {
+            builder.set_keylog_callback(|ssl, line| Desk::of(ssl).papers().key_log.push(line.to_owned()));
+        }
         if let Some(psk) = &config.psk {
             psk.check()?;
             psk::install(&mut builder);

@@ -29,6 +29,8 @@ pub struct Papers {
     pub psk: Option<PskPair>,
     /// The application protocol that a server has chosen.
     pub alpn_protocol: Option<Vec<u8>>,
+    /// Lines for a key log, as they came up.
+    pub key_log: Vec<String>,
 }
 
 /// One session's desk, shared with the callbacks of its OpenSSL session.

@@ -135,6 +135,7 @@ fn config(options: &LuaTable) -> LuaResult<Result<Config, Refusal>> {
         retransmit_timeout_ms: options
             .get::<Option<u32>>("retransmit_timeout")?
             .unwrap_or(default.retransmit_timeout_ms),
+        key_log: options.get::<Option<bool>>("keylog")?.unwrap_or(default.key_log),
     }))
 }
 
@@ -321,6 +322,7 @@ fn poll(lua: &Lua, session: &mut Session) -> LuaResult<MultiValue> {
         Output::Connected => "connected".into_lua_multi(lua),
         Output::Message(message) => ("message", lua.create_string(message)?).into_lua_multi(lua),
         Output::Question(number, asked) => question(lua, number, asked),
+        Output::KeyLog(line) => ("keylog", line).into_lua_multi(lua),
         Output::Closed(reason, None) => ("closed", reason.as_str()).into_lua_multi(lua),
         Output::Closed(reason, Some(error)) => {
             ("closed", reason.as_str(), error.to_string(), error.name.as_str()).into_lua_multi(lua)

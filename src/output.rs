@@ -20,6 +20,10 @@ pub enum Output {
     /// Decide this, now or later, and call [`answer`](crate::Session::answer) with the number. The
     /// handshake waits, and its deadline does not.
     Question(u32, Question),
+    /// Add this line, which has no end yet, to the key log: whoever has it and a capture of the
+    /// session can read everything in it (the format of NSS, SSL_CTX_set_keylog_callback(3)). Only
+    /// where the [`Config`](crate::Config) wants it.
+    KeyLog(String),
     /// The session is over. Comes once, after everything else it had to say.
     Closed(Reason, Option<Error>),
     /// Call [`expire`](crate::Session::expire) at this time, in milliseconds on the caller's

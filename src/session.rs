@@ -2,6 +2,7 @@
 
 use crate::config::Mtu;
 use crate::context::{Context, PeerName};
+use crate::desk::Desk;
 use crate::discard::Discard;
 use crate::engine::{Engine, Reading};
 use crate::error::{Error, Name};
@@ -459,9 +460,13 @@ impl Session {
         self.collect();
     }
 
-    /// Moves what OpenSSL wrote to the outputs.
+    /// Moves what OpenSSL wrote to the outputs: a secret before what it opens.
     fn collect(&mut self) {
         let Some(engine) = &mut self.engine else { return };
+        if self.context.config().key_log {
+            let lines = std::mem::take(&mut Desk::of(engine.ssl()).papers().key_log);
+            self.outputs.extend(lines.into_iter().map(Output::KeyLog));
+        }
         while let Some(datagram) = engine.take_datagram() {
             if self.stage == Stage::Handshaking {
                 note_plaintext(&datagram, &mut self.plaintext_sequence, &mut self.alert_sent);

@@ -36,6 +36,7 @@ local core = {}
 --- @field mtu? integer
 --- @field max_fragment_length? integer
 --- @field retransmit_timeout? integer
+--- @field keylog? boolean
 
 --- @param config dtls_core.Config
 --- @return dtls_core.Context|nil context, string? option, string? sentence
@@ -115,8 +116,8 @@ function Session:destroy() end
 --- @param now integer
 function Session:expire(now) end
 
---- @return 'transmit'|'message'|'connected'|'question'|'closed'|'timeout' kind
---- @return string|integer|nil what the datagram, the message, the question's number, the reason, or when to
+--- @return 'transmit'|'message'|'keylog'|'connected'|'question'|'closed'|'timeout' kind
+--- @return string|integer|nil what the datagram, the message, the line, the question's number, the reason, or when to
 ---   call `expire`
 --- @return string? err with `closed`; with `question` its kind: `server_name`, `psk_identity`, `psk_hint`, `peer`
 --- @return string|dtls_core.Presented|nil name with `closed`; with `question` what it is about

@@ -98,6 +98,8 @@ local function act(endpoint, session)
     elseif kind == 'question' then
       -- The answer may come in this very call, which then is part of this drain.
       question.ask(session, a, b, c, drain.run)
+    elseif kind == 'keylog' then
+      session._context.hooks.keylog(a, session)
     elseif kind == 'connected' then
       welcome(endpoint, session)
     else

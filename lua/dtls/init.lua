@@ -7,6 +7,7 @@
 local Server = require('dtls/server')
 local client = require('dtls/client')
 local core = require('dtls_core')
+local keylog = require('dtls/keylog')
 local loop = require('dtls/loop')
 local options = require('dtls/options')
 local sni = require('dtls/sni')
@@ -81,6 +82,9 @@ Context.__name = 'dtls.Context'
 --- @field mtu? integer the UDP payload that handshake datagrams may fill, 256 to 4096; 1200 by default
 --- @field maxFragmentLength? integer a client asks that no record of either end hold more: 512, 1024, 2048 or
 ---   4096 bytes (RFC 6066 section 4); messages are no longer then
+--- @field keylog? string|true|fun(line: string, session: dtls.Session)
+---   where the secrets of sessions go, for Wireshark: a file that lines are added to, `true` for the one
+---   that SSLKEYLOGFILE names in the environment, or a function. Whoever has a line can read its session
 --- @field retransmitTimeout? integer the first retransmission timeout; 1000 by default, doubles to 60000
 
 --- @alias dtls.TraceHook fun(event: dtls.TraceEvent, session: dtls.Session)
@@ -120,6 +124,8 @@ local PATIENCE_MS = { general = 30 * 1000, iot = 120 * 1000 }
 
 local function makeContext(caller, given)
   local config, hooks = options.forCore(given)
+  hooks.keylog = keylog.hook(caller, given.keylog)
+  config.keylog = hooks.keylog ~= nil
   local made, option, sentence = core.context(config)
   if not made then options.refuse(caller, option, sentence) end
   local patience = PATIENCE_MS[given.profile or 'general']

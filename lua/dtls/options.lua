@@ -42,7 +42,8 @@ interpreted(isPsk)
 
 -- What an option can be: a test, and the words that follow "must be".
 local MOST_MS = 2 ^ 31 - 1
-local kinds = {
+local kinds
+kinds = {
   boolean = { function (v) return type(v) == 'boolean' end, 'a boolean' },
   -- C reads a text no further than its first NUL.
   string = {
@@ -80,6 +81,10 @@ local kinds = {
     function (v) return type(v) == 'function' or type(v) == 'table' end,
     'a table of contexts by host name, or a function',
   },
+  keylog = {
+    function (v) return type(v) == 'function' or type(v) == 'boolean' or kinds.string[1](v) end,
+    'a function, the path of a file, or true for the one that SSLKEYLOGFILE names',
+  },
   hook = { function (v) return type(v) == 'function' end, 'a function' },
   text = { function (v) return type(v) == 'string' end, 'a string' },
   bytesText = { function (v) return type(v) == 'string' and v ~= '' end, 'a string that is not empty' },
@@ -115,6 +120,7 @@ local contextOptions = {
   mtu = 'bytes',
   maxFragmentLength = 'bytes',
   retransmitTimeout = 'deadline',
+  keylog = 'keylog',
 }
 
 local function with(base, more)

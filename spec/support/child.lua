@@ -3,12 +3,13 @@
 ---   child.lua server        prints its port, and echoes
 ---   child.lua client PORT   says hello
 ---
---- COOKIE_SECRET and HANDSHAKE_TIMEOUT in the environment are their options. Both print how their
+--- COOKIE_SECRET, HANDSHAKE_TIMEOUT and KEYLOG in the environment are their options. Both print how their
 --- handshakes end, and the time of day at that.
 
 local dtls = require('dtls')
 
 local handshakeTimeout = tonumber(os.getenv('HANDSHAKE_TIMEOUT'))
+local keylog = ({ ['true'] = true, ['false'] = false })[os.getenv('KEYLOG')]
 
 io.stdout:setvbuf('line')
 
@@ -33,7 +34,7 @@ end
 local function connect(port)
   local session = dtls.connect(
     {
-      port = port, rejectUnauthorized = false, retransmitTimeout = 100,
+      port = port, rejectUnauthorized = false, retransmitTimeout = 100, keylog = keylog,
       handshakeTimeout = handshakeTimeout,
     },
     function (session)

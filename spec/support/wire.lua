@@ -7,7 +7,7 @@ local uv = helper.uv
 
 local FIELDS = {
   'udp.srcport', 'udp.dstport', 'udp.length', 'dtls.record.content_type', 'dtls.record.epoch',
-  'dtls.record.sequence_number', 'dtls.handshake.type', '_ws.malformed',
+  'dtls.record.sequence_number', 'dtls.handshake.type', '_ws.malformed', 'data.data',
 }
 local UDP_HEADER = 8
 
@@ -27,6 +27,7 @@ Wire.__index = Wire
 --- @field records { kind: integer, epoch: integer, number: integer }[]
 --- @field messages integer[] the types of its plaintext handshake messages
 --- @field malformed boolean
+--- @field data string what lies in it in plaintext, where it could be read
 
 local function numbers(text)
   local list = {}
@@ -49,18 +50,24 @@ local function packet(line, port)
     records = records,
     messages = numbers(fields[7]),
     malformed = fields[8] ~= '',
+    data = fields[9]:gsub('%x%x', function (byte) return string.char(tonumber(byte, 16)) end),
   }
 end
 
---- Begins to watch `port`, or returns nil and why it cannot.
+--- Begins to watch `port`, or returns nil and why it cannot. `keylog` is the path of a key log, with
+--- which sealed records are read.
 --- @return spec.Wire|nil, string?
-function Wire.watch(port)
+function Wire.watch(port, keylog)
   if not program.exists('tshark') then return nil, 'tshark is not installed' end
   -- It ends by itself, should nobody be left to end it.
   local args = {
     '-l', '-n', '-i', 'lo', '-f', 'udp port ' .. port, '-d', 'udp.port==' .. port .. ',dtls',
     '-a', 'duration:60', '-T', 'fields',
   }
+  if keylog then
+    args[#args + 1] = '-o'
+    args[#args + 1] = 'tls.keylog_file:' .. keylog
+  end
   for _, field in ipairs(FIELDS) do
     args[#args + 1] = '-e'
     args[#args + 1] = field
