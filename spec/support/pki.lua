@@ -118,6 +118,7 @@ end
 function pki.ocspResponse(identity, revoked)
   local issuer = pki.ca('authority')
   local path = identity.certPath .. (revoked and '.revoked.der' or '.good.der')
+  if uv.fs_stat(path) then return helper.read(path), path end
   openssl('ocsp', '-index', pki.write('ocsp.index', entry(identity, revoked)), '-CA', issuer.certPath,
     '-rsigner', issuer.certPath, '-rkey', issuer.keyPath, '-issuer', issuer.certPath,
     '-cert', identity.certPath, '-no_nonce', '-ndays', '2', '-respout', path)
