@@ -48,6 +48,12 @@ pub struct Cipher {
 }
 
 impl Established {
+    /// Whether the peer is known to be who it should be: by a certificate that verifies, or because
+    /// it has the pre-shared key.
+    pub fn is_authorized(&self) -> bool {
+        matches!(self.verification, Some(Ok(()))) || self.psk_identity.is_some()
+    }
+
     /// Reads it off an OpenSSL session whose handshake is complete, and whose peer has been judged.
     pub(crate) fn of(ssl: &SslRef, verification: Option<Result<(), Error>>) -> Established {
         let record = ffi::max_fragment_length(ssl).unwrap_or(MAX_PLAINTEXT);

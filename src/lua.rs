@@ -302,7 +302,7 @@ fn shown(lua: &Lua, established: &Established) -> LuaResult<LuaTable> {
     table.set("cipher", established.cipher.name)?;
     table.set("cipher_standard_name", established.cipher.standard_name)?;
     table.set("max_payload", established.max_payload)?;
-    table.set("authorized", matches!(established.verification, Some(Ok(()))))?;
+    table.set("authorized", established.is_authorized())?;
     if let Some(Err(error)) = &established.verification {
         table.set("authorization_error", error.to_string())?;
     }

@@ -21,8 +21,8 @@ local watch = require('dtls/watch')
 ---   `timeout`, `error` or `destroyed`.
 ---
 --- @class dtls.Session: dtls.Emitter
---- @field authorized boolean whether the peer has presented a certificate that verifies; false
----   before the handshake is complete
+--- @field authorized boolean whether the peer has presented a certificate that verifies, or has the
+---   pre-shared key; false before the handshake is complete
 --- @field authorizationError string? why not, as `NAME: sentence`, where one was asked for
 --- @field servername string? the host that the client wants of the server (SNI), where it named one
 --- @field alpnProtocol string? the protocol that is spoken inside (ALPN), where one was agreed on
