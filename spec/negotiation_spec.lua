@@ -136,6 +136,40 @@ describe('session:exportKeyingMaterial', function ()
     helper.finish(pair.client, pair.server)
   end)
 
+  it('does nothing worse than to raise or to fail, whatever it is given and whenever', function ()
+    local values = {
+      32, 0, -1, 1.5, 2 ^ 31, 2 ^ 53, math.huge, 0 / 0,
+      '', '32', LABEL, 'key expansion', ('x'):rep(100000), '\255\0',
+      true, false, {}, print, coroutine.create(print),
+    }
+    local function tryAll(session)
+      local exported = 0
+      for first = 0, #values do
+        for second = 0, #values do
+          for third = 0, #values do
+            local called, result, err, name = pcall(session.exportKeyingMaterial, session,
+              values[first], values[second], values[third])
+            if not called then
+              assert.matches('session:exportKeyingMaterial: ', result)
+            elseif result then
+              assert.equal(values[first], #result)
+              exported = exported + 1
+            else
+              assert.matches('^' .. name .. ': ', err)
+            end
+          end
+        end
+      end
+      return exported
+    end
+    local early, pair = helper.connect(9), helper.pair()
+    assert.equal(0, tryAll(early))
+    -- 32 bytes, by the labels '32' and LABEL, with no context and with each of the short strings.
+    assert.equal(2 * 6, tryAll(pair.client))
+    helper.finish(early, pair.client, pair.server)
+    assert.equal(0, tryAll(pair.client))
+  end)
+
   it('raises even before the handshake what can never be', function ()
     local session = helper.connect(9)
     assert.equal('session:exportKeyingMaterial: label must be a string that is not empty, got table',

@@ -217,4 +217,18 @@ mod tests {
             assert_eq!(Wishes::read_untrusted(&body(&[(0, content)])).server_name, None, "{content:?}");
         }
     }
+
+    #[test]
+    fn protocols_are_read_in_order() {
+        let wishes = Wishes::read_untrusted(&body(&[(16, &[0, 6, 1, b'a', 3, b'b', 0, 0xff])]));
+        assert_eq!(wishes.alpn_protocols, [&b"a"[..], &b"b\0\xff"[..]]);
+    }
+
+    #[test]
+    fn a_list_of_protocols_that_does_not_parse_offers_none() {
+        for content in [&[][..], &[0], &[0, 0], &[0, 9, 1, b'a'], &[0, 3, 1, b'a', 7], &[0, 2, 2, b'a']] {
+            let wishes = Wishes::read_untrusted(&body(&[(16, content)]));
+            assert_eq!(wishes.alpn_protocols, Vec::<Vec<u8>>::new(), "{content:?}");
+        }
+    }
 }

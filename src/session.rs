@@ -54,7 +54,8 @@ impl From<Deadlines> for Terms {
 /// One association. *handshaking → open → closing → closed*
 ///
 /// It has four kinds of method, and no fifth:
-/// - getters, those of keys for others among them;
+/// - getters, [`export_keying_material`](Session::export_keying_material) and
+///   [`srtp_keys`](Session::srtp_keys) among them;
 /// - from the network: [`receive_untrusted`](Session::receive_untrusted), and from the clock:
 ///   [`expire`](Session::expire);
 /// - from the user: [`send`](Session::send), [`answer`](Session::answer),
