@@ -314,7 +314,7 @@ describe('what cannot be a pre-shared key', function ()
   for _, row in ipairs({
     { 'an empty table', {}, 'psk is empty: nobody could connect' },
     { 'a string', KEY, 'psk must be a table .* or a function, got string' },
-    { 'a number', 42, 'psk must be a table .*, got number' },
+    { 'a number', 42, 'psk must be a table .*, got 42' },
     { 'a list', { KEY }, 'psk must be a table .*, got table' },
     { 'a number as a key', { ['lamp-7'] = 42 }, 'psk must be a table .*, got table' },
     { 'an identity with NUL', { ['lamp\0'] = KEY }, 'psk has an identity that holds a NUL' },

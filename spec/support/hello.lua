@@ -18,14 +18,16 @@ function hello.randomBytes(count)
 end
 
 --- A datagram that holds a ClientHello, or the first fragment of one.
---- @param given { random: string, cookie: string?, sequence: integer?, size: integer? } 32 bytes; what a
----   HelloVerifyRequest brought; the record's number; how long the datagram is to be, 61 to 2000
+--- @param given { random: string, cookie: string?, sequence: integer?, size: integer?, more: string? } 32
+---   bytes; what a HelloVerifyRequest brought; the record's number; how long the datagram is to be, 61 to
+---   2000; further extensions
 function hello.datagram(given)
   local cookie = given.cookie or ''
   local extensions = extension(10, u16(4) .. u16(29) .. u16(23)) -- X25519, P-256
     .. extension(11, '\1\0') -- uncompressed points
     .. extension(13, u16(4) .. u16(0x0403) .. u16(0x0804)) -- ECDSA and RSA-PSS, with SHA-256
     .. extension(23, '') -- extended master secret
+    .. (given.more or '')
   if given.size then extensions = extensions .. extension(21, ('\0'):rep(2000)) end -- padding
   local body = '\254\253' .. given.random .. '\0' .. u8(#cookie) .. cookie
     .. u16(4) .. u16(0xc02b) .. u16(0xc02f) -- ECDHE-ECDSA and -RSA with AES-128-GCM
