@@ -59,7 +59,7 @@ describe('a pre-shared key', function ()
       local play = connect({ psk = row[2] }, { psk = LAMP })
       assert.equal('lamp-7', play.client:getPskIdentity())
       assert.equal('lamp-7', play.peer:getPskIdentity())
-      -- No certificate has been asked for, and none verified.
+      -- No certificate has been asked for: the key is the proof.
       for _, session in ipairs({ play.client, play.peer }) do
         assert.is_true(session.authorized)
         assert.is_nil(session.authorizationError)
