@@ -138,17 +138,16 @@ describe('session:exportKeyingMaterial', function ()
 
   it('does nothing worse than to raise or to fail, whatever it is given and whenever', function ()
     local values = {
-      32, 0, -1, 1.5, 2 ^ 31, 2 ^ 53, math.huge, 0 / 0,
-      '', '32', LABEL, 'key expansion', ('x'):rep(100000), '\255\0',
-      true, false, {}, print, coroutine.create(print),
+      32, -1, 1.5, 0 / 0, '', LABEL, 'key expansion', ('x'):rep(100000), '\255\0', false, {},
     }
+    local contexts = { '', ('x'):rep(100000), false }
     local function tryAll(session)
       local exported = 0
       for first = 0, #values do
         for second = 0, #values do
-          for third = 0, #values do
+          for third = 0, #contexts do
             local called, result, err, name = pcall(session.exportKeyingMaterial, session,
-              values[first], values[second], values[third])
+              values[first], values[second], contexts[third])
             if not called then
               assert.matches('session:exportKeyingMaterial: ', result)
             elseif result then
@@ -164,8 +163,10 @@ describe('session:exportKeyingMaterial', function ()
     end
     local early, pair = helper.connect(9), helper.pair()
     assert.equal(0, tryAll(early))
-    -- 32 bytes, by the labels '32' and LABEL, with no context and with each of the short strings.
-    assert.equal(2 * 6, tryAll(pair.client))
+    -- 32 bytes by LABEL, with no context and with the empty one.
+    assert.equal(2, tryAll(pair.client))
+    -- The loop has stood still so long.
+    helper.uv.update_time()
     helper.finish(early, pair.client, pair.server)
     assert.equal(0, tryAll(pair.client))
   end)
