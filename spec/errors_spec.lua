@@ -2,7 +2,9 @@
 -- `NAME: a sentence`, `name` is `NAME`.
 
 local dtls = require('dtls')
+local hello = require('spec.support.hello')
 local helper = require('spec.helper')
+local pki = require('spec.support.pki')
 local program = require('spec.support.program')
 local uv = helper.uv
 
@@ -135,40 +137,126 @@ describe('server:listen', function ()
   end)
 end)
 
--- What both ends see of a handshake: the client session's events and the server's.
-local function shake(serverOptions, clientOptions)
-  local server, port = helper.echoServer(serverOptions)
-  local session = helper.connect(port, clientOptions)
-  local atClient = helper.record(session, 'secureConnection', 'message', 'error', 'close')
-  local atServer = helper.record(server, 'connection', 'clientError', 'error', 'warning')
-  helper.runUntil(function ()
-    return atClient[#atClient] and atClient[#atClient][1] == 'close' and server:stats().sessions == 0
-      and server:stats().admitted > 0
-  end)
-  helper.finish(server)
-  return atClient, atServer, server:stats()
+-- What OpenSSL calls the alerts.
+local descriptions = {
+  [40] = 'handshake failure', [42] = 'bad certificate', [44] = 'certificate revoked',
+  [45] = 'certificate expired', [48] = 'unknown CA',
+  [49] = 'access denied', [80] = 'internal error', [112] = 'unrecognized name',
+  [115] = 'unknown PSK identity', [120] = 'no application protocol',
+}
+
+-- Every way in which two ends fail to agree, as the README tells it. Of each: what it is; what the server
+-- and the client are given beside their certificate and their trust in it; who refuses and by which name;
+-- what the other is told; the alert that goes between them, nil where there is none. `keys` have nothing
+-- but pre-shared keys.
+local LAMP = { identity = 'lamp-7', key = 'a key of 16 byte' }
+local hasty = { handshakeTimeout = 300 }
+
+local function with(...) return helper.merge(...) end
+local function dated(from, to)
+  local identity = pki.dated('valid-' .. from, from, to)
+  return { cert = identity.cert, key = identity.key }
 end
 
-describe('a handshake', function ()
-  for _, row in ipairs({
-    { 'with a server of an unknown CA', nil, { ca = stranger.cert }, 'EUNKNOWNCA', 'EUNKNOWNCA' },
-    { 'with a server of another name', nil, { servername = 'example.org' }, 'ECERTNAME', 'ECERT' },
-    { 'with a server of another address', { cert = stranger.cert, key = stranger.key },
-      { ca = stranger.cert }, 'ECERTNAME', 'ECERT' },
-    { 'with a client that has no certificate', { requestCert = true, ca = stranger.cert }, nil,
-      'ENOCERT', 'ENOCERT' },
-    { 'with a client of an unknown CA', { requestCert = true, ca = stranger.cert },
-      { cert = me.cert, key = me.key }, 'EUNKNOWNCA', 'EUNKNOWNCA' },
-    { 'without a cipher suite in common', { ciphers = 'ECDHE-ECDSA-AES128-GCM-SHA256' },
-      { ciphers = 'ECDHE-RSA-AES128-GCM-SHA256' }, 'ENOCIPHER', 'ENOCIPHER' },
-    { 'without a group in common', { groups = 'P-256' }, { groups = 'P-384' }, 'ENOCIPHER', 'ENOCIPHER' },
-  }) do
-    local claim, serverOptions, clientOptions, clientName, serverName = unpack(row, 1, 5)
-    it(claim .. ' ends for both, each with its own error', function ()
-      local atClient, atServer, stats = shake(serverOptions, clientOptions)
-      endsWith(atClient, 'error', clientName)
+local disagreements = {
+  { 'no cipher suite in common', 'server', 'ENOCIPHER', 'ENOCIPHER', 40,
+    { ciphers = 'ECDHE-ECDSA-AES128-GCM-SHA256' }, { ciphers = 'ECDHE-RSA-AES128-GCM-SHA256' } },
+  { 'no group (curve) in common', 'server', 'ENOCIPHER', 'ENOCIPHER', 40,
+    { groups = 'P-256' }, { groups = 'P-384' } },
+  { 'the client has a pre-shared key alone, the server certificates alone', 'server',
+    'ENOCIPHER', 'ENOCIPHER', 40,
+    nil, { psk = LAMP }, keys = 'client' },
+  { "the server's certificate is of an unknown CA", 'client', 'EUNKNOWNCA', 'EUNKNOWNCA', 48,
+    nil, { ca = stranger.cert } },
+  { "the server's certificate is for another name", 'client', 'ECERTNAME', 'ECERT', 42,
+    nil, { servername = 'example.org' } },
+  { "the server's certificate is for another address", 'client', 'ECERTNAME', 'ECERT', 42,
+    { cert = stranger.cert, key = stranger.key }, { ca = stranger.cert } },
+  { "the server's certificate has expired", 'client', 'ECERTTIME', 'ECERTTIME', 45,
+    function () return dated(2020, 2021), { ca = dated(2020, 2021).cert } end },
+  { "the server's certificate is not valid yet", 'client', 'ECERTTIME', 'ECERT', 42,
+    function () return dated(2098, 2099), { ca = dated(2098, 2099).cert } end },
+  { "the server's certificate is none of `fingerprints`", 'client', 'EFINGERPRINT', 'ECERT', 42,
+    nil, { ca = false, fingerprints = ('00'):rep(32) } },
+  { "the server's certificate is revoked (`crl`)", 'client', 'ECERTREVOKED', 'ECERTREVOKED', 44,
+    function ()
+      local identity = pki.identity('revoked')
+      return { cert = identity.cert, key = identity.key },
+        { ca = pki.ca('authority').cert, crl = (pki.crl(identity)) }
+    end },
+  { 'the client has no certificate', 'server', 'ENOCERT', 'ENOCERT', 40,
+    { requestCert = true, ca = stranger.cert } },
+  { "the client's certificate is of an unknown CA", 'server', 'EUNKNOWNCA', 'EUNKNOWNCA', 48,
+    { requestCert = true, ca = stranger.cert }, { cert = me.cert, key = me.key } },
+  { "the client's certificate has expired", 'server', 'ECERTTIME', 'ECERTTIME', 45,
+    function () return { requestCert = true, ca = dated(2020, 2021).cert }, dated(2020, 2021) end },
+  { "a client's `verify` hook says no", 'client', 'EDENIED', 'EDENIED', 49,
+    nil, { verify = function () return false, 'not you' end } },
+  { "a server's `verify` hook says no", 'server', 'EDENIED', 'EDENIED', 49,
+    { requestCert = true, ca = me.cert, verify = function () return false, 'not you' end },
+    { cert = me.cert, key = me.key } },
+  { 'nobody knows the PSK identity', 'server', 'EPSKIDENTITY', 'EPSKIDENTITY', 115,
+    { psk = { ['lamp-8'] = 'another key' } }, { psk = LAMP }, keys = 'both' },
+  { 'the same, with `hideUnknownIdentity`', 'server', 'EPSKIDENTITY', 'EPSKKEY', nil,
+    with(hasty, { psk = { ['lamp-8'] = 'another key' }, hideUnknownIdentity = true }),
+    with(hasty, { psk = LAMP }), keys = 'both' },
+  { 'the client has no key for this server', 'client', 'EPSKIDENTITY', 'EPSKIDENTITY', 115,
+    { psk = LAMP }, { psk = function () end }, keys = 'both' },
+  { 'the keys are not the same', 'both', 'EPSKKEY', 'EPSKKEY', nil,
+    with(hasty, { psk = { ['lamp-7'] = 'another key' } }), with(hasty, { psk = LAMP }), keys = 'both' },
+  { 'no host of that name (SNI)', 'server', 'ESERVERNAME', 'ESERVERNAME', 112,
+    function ()
+      local hosts = { ['a.test'] = dtls.createContext({ cert = me.cert, key = me.key }) }
+      return { sni = hosts }, { servername = 'localhost' }
+    end },
+  { 'no application protocol in common', 'server', 'EALPN', 'EALPN', 120,
+    { ALPNProtocols = 'coap' }, { ALPNProtocols = 'mqtt' } },
+  { "a server's hook fails", 'server', 'EHOOK', 'EALERT', 80,
+    { psk = function () error('the database is on fire') end }, { psk = LAMP }, keys = 'both' },
+  { "a client's hook fails", 'client', 'EHOOK', 'EALERT', 80,
+    nil, { verify = function () error('the database is on fire') end } },
+  { 'a hook does not answer in time', 'both', 'ETIMEDOUT', 'ETIMEDOUT', nil,
+    hasty, with(hasty, { verify = function (_, _, _done) end }) },
+}
+
+-- The line of the README's table.
+local function line(row)
+  local what, refuser, own, others, alert = unpack(row, 1, 5)
+  local other = refuser == 'server' and 'client' or 'server'
+  local alerts = 'none: both wait for their deadline'
+  if alert then alerts = ('%d, %s'):format(alert, descriptions[alert]) end
+  if refuser == 'both' then refuser, other = 'server', 'client' end
+  return ('| %s | %s: `%s` | %s: `%s` | %s |'):format(what, refuser, own, other, others, alerts)
+end
+
+describe('when two ends do not agree, that', function ()
+  teardown(pki.remove)
+
+  for _, row in ipairs(disagreements) do
+    local what, refuser, own, others, alert = unpack(row, 1, 5)
+    it(('%s is known to both ends, each with its own error'):format(what), function ()
+      local serverOptions, clientOptions = row[6], row[7]
+      if type(serverOptions) == 'function' then serverOptions, clientOptions = serverOptions() end
+      local both = { retransmitTimeout = 100 }
+      local server = dtls.createServer(with(both,
+        row.keys ~= 'both' and { cert = me.cert, key = me.key }, serverOptions))
+      assert(server:listen(0, '127.0.0.1'))
+      local options = with(both, { port = server:address().port }, not row.keys and { ca = me.cert },
+        clientOptions)
+      if not options.ca then options.ca = nil end
+      local session = dtls.connect(options)
+      local atClient = helper.record(session, 'secureConnection', 'message', 'error', 'close')
+      local atServer = helper.record(server, 'connection', 'clientError', 'error', 'warning')
+      helper.runUntil(function ()
+        return #atClient == 2 and atServer[1] and server:stats().sessions == 0
+      end)
+      local stats = server:stats()
+      helper.finish(server)
+
+      local clientName, serverName = others, own
+      if refuser == 'client' then clientName, serverName = own, others end
+      endsWith(atClient, alert and 'error' or 'timeout', clientName)
       -- More than one where the client asks again before it believes the alert, which anybody may forge.
-      assert.truthy(#atServer >= 1)
       for _, seen in ipairs(atServer) do
         local event, err, name, peer = unpack(seen)
         assert.equal('clientError', event)
@@ -176,9 +264,62 @@ describe('a handshake', function ()
         assert.same({ '127.0.0.1', 'inet', 'number' }, { peer.ip, peer.family, type(peer.port) })
       end
       assert.same({ #atServer, 0, #atServer }, { stats.admitted, stats.connected, stats.failed })
+
+      local function tells(word) return (' (%s alert %d, %s)'):format(word, alert, descriptions[alert]) end
+      local atRefuser, atOther = atServer[1][2], atClient[1][2]
+      if refuser == 'client' then atRefuser, atOther = atOther, atRefuser end
+      if alert then
+        assert.equal(tells('sent'), atRefuser:match(' %([^()]*%)$'))
+        assert.equal(tells('received'), atOther:match(' %([^()]*%)$'))
+      else
+        assert.not_matches('alert', atRefuser .. atOther)
+      end
     end)
   end
 
+  it('no version is in common is known to both ends', function ()
+    -- Of this library both speak DTLS 1.2, so each has to do with a stranger here.
+    local server, port = helper.echoServer()
+    local seen = helper.record(server, 'clientError')
+    local udp = uv.new_udp()
+    assert(udp:bind('127.0.0.1', 0))
+    local random = ('r'):rep(32)
+    local function ask(cookie)
+      local first = hello.datagram({ random = random, cookie = cookie, sequence = cookie and 1 })
+      -- client_version behind the two headers: DTLS 1.0.
+      udp:try_send(first:sub(1, 25) .. '\254\255' .. first:sub(28), '127.0.0.1', port)
+    end
+    udp:recv_start(function (_, data)
+      local cookie = data and hello.answer(data)
+      if cookie then ask(cookie) end
+    end)
+    ask()
+    helper.runUntil(function () return seen[1] end)
+    assert.matches('^EVERSION: .*%(sent alert 70, protocol version%)$', seen[1][2])
+    server:close()
+    udp:recv_stop()
+    udp:recv_start(function (_, data, from)
+      if data then udp:try_send('\21\254\253\0\0\0\0\0\0\0\0\0\2\2\70', from.ip, from.port) end
+    end)
+    local session = helper.connect(udp:getsockname().port)
+    local atClient = helper.record(session, 'error')
+    helper.runUntil(function () return atClient[1] end)
+    assert.matches('^EVERSION: .*%(received alert 70, protocol version%)$', atClient[1][2])
+    udp:close()
+    helper.run()
+  end)
+
+  it('is told by the README, line by line', function ()
+    local rows = {}
+    for _, row in ipairs(disagreements) do rows[#rows + 1] = line(row) end
+    table.insert(rows, 1, '| no protocol version in common | server: `EVERSION` | client: `EVERSION` '
+      .. '| 70, protocol version |')
+    local told = helper.read('README.md'):match('\n| disagreement | [^\n]*\n|[-|]+|\n(.-)\n\n')
+    assert.equal(table.concat(rows, '\n'), told)
+  end)
+end)
+
+describe('a handshake', function ()
   it('with a client that cannot be verified completes where that is allowed', function ()
     local options = { requestCert = true, rejectUnauthorized = false, ca = stranger.cert }
     for _, row in ipairs({

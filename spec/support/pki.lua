@@ -90,6 +90,39 @@ function pki.identity(id, kind, names)
   return made[id]
 end
 
+-- For `openssl ca`, the one command that takes dates.
+local DATING = [[
+[ca]
+default_ca = dated
+[dated]
+database = %s
+new_certs_dir = %s
+rand_serial = yes
+default_md = sha256
+unique_subject = no
+policy = anything
+x509_extensions = names
+[anything]
+commonName = supplied
+[names]
+subjectAltName = DNS:localhost,IP:127.0.0.1
+]]
+
+--- A self-signed identity of `localhost` and 127.0.0.1 that is valid from a year's beginning to another's.
+--- @param from integer
+--- @param to integer
+function pki.dated(id, from, to)
+  if made[id] then return made[id] end
+  local keyPath, path = key(id, 'ecdsa'), pki.path(id .. '.pem')
+  local request, database = pki.path(id .. '.csr'), pki.write(id .. '.txt', '')
+  local config = pki.write(id .. '.cnf', DATING:format(database, pki.path('.')))
+  openssl('req', '-new', '-key', keyPath, '-subj', '/CN=' .. id, '-out', request)
+  openssl('ca', '-batch', '-selfsign', '-notext', '-config', config, '-keyfile', keyPath, '-in', request,
+    '-startdate', from .. '0101000000Z', '-enddate', to .. '0101000000Z', '-out', path)
+  made[id] = { certPath = path, keyPath = keyPath, cert = helper.read(path), key = helper.read(keyPath) }
+  return made[id]
+end
+
 --- The SHA-256 fingerprint of an identity's certificate, as openssl writes it: 'AB:CD:…'.
 function pki.fingerprint(identity)
   local output = openssl('x509', '-in', identity.certPath, '-noout', '-fingerprint', '-sha256')
