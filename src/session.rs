@@ -21,8 +21,10 @@ use std::rc::Rc;
 mod checkpoint;
 mod export;
 mod handshake;
+mod last_flight;
 
 use checkpoint::Checkpoint;
+use last_flight::LastFlight;
 
 /// How long a session may take, in milliseconds on the caller's clock.
 #[derive(Clone, Copy, Debug)]
@@ -84,6 +86,7 @@ pub struct Session {
     /// When a peer that may have left with a plaintext alert is given up.
     doubted_until: Option<u64>,
     established: Option<Established>,
+    last_flight: LastFlight,
     /// Where the handshake waits for an answer of the user's.
     waiting: Option<Checkpoint>,
     /// How many questions have been asked.
@@ -191,6 +194,7 @@ impl Session {
             retransmit_at: None,
             doubted_until: None,
             established: None,
+            last_flight: LastFlight::new(context.config().retransmit_timeout_ms),
             waiting: None,
             questions: 0,
             shown: Shown::default(),
@@ -230,8 +234,14 @@ impl Session {
 
     fn receive_record_untrusted(&mut self, record: &Record) -> Option<Discard> {
         match self.screen.admit_untrusted(record, self.phase()) {
-            Admission::Now if !self.feed(record.whole) => Some(Discard::Unauthenticated),
-            Admission::Now | Admission::Kept => {
+            Admission::Now => match self.feed(record.whole) {
+                Err(cause) => Some(cause),
+                Ok(()) => {
+                    self.feed_what_is_due();
+                    None
+                }
+            },
+            Admission::Kept => {
                 self.feed_what_is_due();
                 None
             }
@@ -405,10 +415,17 @@ impl Session {
         self.established.as_ref()
     }
 
-    /// Hands one record to OpenSSL and takes what comes of it. Says whether anything did: a sealed
-    /// record that leads to nothing was forged, replayed or empty.
-    fn feed(&mut self, record: &[u8]) -> bool {
-        let Some(engine) = &mut self.engine else { return false };
+    /// Hands one record to OpenSSL and takes what comes of it.
+    ///
+    /// # Errors
+    ///
+    /// Why nothing did: a sealed record that leads to nothing was forged, replayed or empty.
+    fn feed(&mut self, record: &[u8]) -> Result<(), Discard> {
+        let repeated = self.stage == Stage::Open && LastFlight::concerns(record);
+        if repeated {
+            self.last_flight.admit_untrusted(self.now)?;
+        }
+        let engine = self.engine.as_mut().ok_or(Discard::Closed)?;
         engine.feed(record);
         let before = (self.outputs.len(), self.stage);
         self.drive();
@@ -419,7 +436,10 @@ impl Session {
         if heard && self.stage == Stage::Open {
             self.ends_at = self.idle_end();
         }
-        heard
+        if heard && repeated {
+            self.last_flight.repeat(self.now);
+        }
+        heard.then_some(()).ok_or(Discard::Unauthenticated)
     }
 
     /// Lets OpenSSL work on what lies on the wire.

@@ -24,7 +24,8 @@ impl Session {
         while self.stage != Stage::Closed && self.waiting.is_none() {
             let phase = self.phase();
             if let Some(record) = self.screen.take(phase) {
-                self.feed(&record);
+                // What comes of it shows in what is due next.
+                let _ = self.feed(&record);
             } else if phase != Phase::Plaintext {
                 break;
             } else if let Some(message) = self.screen.take_message() {
@@ -65,7 +66,8 @@ impl Session {
     fn arrive_at_proof(&mut self, message: &Message) {
         self.screen.queue(message);
         while let Some(record) = self.screen.take_ready() {
-            self.feed(&record);
+            // What comes of it shows in what is due next.
+            let _ = self.feed(&record);
         }
         if self.stage == Stage::Handshaking {
             self.pass(Checkpoint::behind(&[Decision::Peer]));
@@ -180,6 +182,8 @@ impl Session {
         });
         let mut established = Established::of(engine.ssl(), verification);
         established.server_name = self.server_name();
+        // With an earlier session resumed it is the client who has the last word.
+        self.last_flight.finish(matches!(self.role, Role::Server { .. }) != engine.ssl().session_reused());
         self.established = Some(established);
         self.screen.finish();
         self.stage = Stage::Open;

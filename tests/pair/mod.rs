@@ -13,6 +13,7 @@ pub mod dice;
 pub mod forge;
 pub mod raw;
 pub mod revocation;
+pub mod seal;
 
 use dtls_core::config::Mtu;
 use dtls_core::context::PeerName;

@@ -1,0 +1,156 @@
+//! Whoever sends the last flight of a handshake repeats it for a peer that has not heard it, and knows
+//! that by the peer's repeated Finished (RFC 6347 section 4.2.4).
+//!
+//! OpenSSL counts what it repeats and ends the session at the thirteenth time, though it is complete.
+//! So not every repeated Finished may reach it; but a forged one, which may be anybody's, must not
+//! take the place of a genuine one.
+
+mod pair;
+
+use dtls_core::record::{CHANGE_CIPHER_SPEC, HANDSHAKE};
+use dtls_core::{Config, Discard};
+use pair::dice::Trying;
+use pair::forge::{changes_cipher, record, records};
+use pair::seal::{Sealer, SUITE};
+use pair::{fair, Delivery, Pair, Sent, Setup, Side, BOTH};
+
+/// Both ends have the suite whose records can be sealed by hand.
+fn sealable() -> Setup {
+    let mut setup = Setup::with_suite(SUITE);
+    setup.client.key_log = true;
+    setup
+}
+
+fn connected() -> Pair {
+    let mut pair = sealable().pair();
+    pair.connect();
+    pair.run(100);
+    pair
+}
+
+/// Beyond what the client has used, and near enough for its next ones not to count as replays.
+const NUMBER: u64 = 30;
+
+#[test]
+fn a_finished_that_is_repeated_for_ever_ends_no_session() {
+    for repeater in BOTH {
+        for pause in [0, 10, 700, 60_000] {
+            let _trying = Trying(format!("the {repeater:?} every {pause} ms"));
+            let mut pair = connected();
+            let mut sealer = Sealer::of(&pair, repeater, NUMBER);
+            for _ in 0..25 {
+                let finished = sealer.finished();
+                pair.deliver(repeater.other(), &finished);
+                pair.run(pause);
+            }
+            pair.run(100);
+            pair.converse();
+            pair.assert_unharmed();
+        }
+    }
+}
+
+#[test]
+fn the_last_flight_is_repeated_in_measure() {
+    let timeout = u64::from(Config::default().retransmit_timeout_ms);
+    let mut pair = connected();
+    let mut sealer = Sealer::of(&pair, Side::Client, NUMBER);
+    let mut answered = Vec::new();
+    for _ in 0..30 {
+        let sent = pair.server.sent.len();
+        let finished = sealer.finished();
+        pair.deliver(Side::Server, &finished);
+        if pair.server.sent.len() > sent {
+            answered.push(pair.now);
+        }
+        pair.run(timeout / 5);
+    }
+    assert!(answered.len() >= 5, "{answered:?}");
+    let steps = answered.windows(2).map(|two| two[1] - two[0]);
+    assert!(steps.min().unwrap() >= timeout / 2, "{answered:?}");
+    // From then on each has had its time.
+    for _ in 0..30 {
+        let finished = sealer.finished();
+        pair.deliver(Side::Server, &finished);
+        pair.run(timeout);
+    }
+    let flights = pair.server.sent.iter().filter(|datagram| changes_cipher(datagram)).count();
+    assert_eq!(flights, 1 + 10);
+    assert_eq!(pair.server.discards.last(), Some(&Discard::Duplicate));
+}
+
+#[test]
+fn whoever_did_not_send_the_last_flight_repeats_nothing() {
+    let mut pair = connected();
+    let sent = pair.client.sent.len();
+    let mut sealer = Sealer::of(&pair, Side::Server, NUMBER);
+    let finished = sealer.finished();
+    pair.deliver(Side::Client, &finished);
+    pair.run(1000);
+    assert_eq!(pair.client.sent.len(), sent);
+    assert_eq!(pair.client.discards.last(), Some(&Discard::Unexpected));
+}
+
+#[test]
+fn forgeries_take_no_answer_away() {
+    // The last flight is lost, and before the client says so, junk comes that looks like it saying so.
+    let mut lost = false;
+    let mut pair = Setup::default().pair_in(Box::new(move |sent: &Sent| {
+        let loses =
+            sent.to == Side::Client && changes_cipher(sent.bytes) && !std::mem::replace(&mut lost, true);
+        if loses {
+            vec![]
+        } else {
+            vec![sent.arrives(1)]
+        }
+    }));
+    assert!(pair.run_until(|pair| pair.server.is_open()));
+    let forge = |pair: &mut Pair| {
+        for number in 0..500 {
+            pair.deliver(Side::Server, &record(HANDSHAKE, 1, number, &[0x5a; 48]));
+        }
+    };
+    forge(&mut pair);
+    pair.run(990);
+    assert!(!pair.client.is_open());
+    forge(&mut pair);
+    pair.connect();
+    assert!(pair.now < 1100, "it took {} ms", pair.now);
+    pair.converse();
+    pair.assert_unharmed();
+}
+
+#[test]
+fn a_finished_that_came_often_before_its_time_ends_no_session() {
+    // The client's key is missing, its Finished is there, and there again.
+    let mut key_exchange = Vec::new();
+    let mut pair = sealable().pair_in(Box::new(move |sent: &Sent| {
+        let mut delivery = sent.arrives(1);
+        if sent.to == Side::Server && changes_cipher(sent.bytes) {
+            let sealed = records(sent.bytes).into_iter().filter(|record| {
+                let late = record.kind == HANDSHAKE && record.epoch == 0;
+                if late {
+                    key_exchange.extend_from_slice(record.whole);
+                }
+                !late
+            });
+            delivery.bytes = sealed.flat_map(|record| record.whole.to_vec()).collect();
+            let late = Delivery { to: Side::Server, after: 500, bytes: std::mem::take(&mut key_exchange) };
+            return vec![delivery, late];
+        }
+        vec![delivery]
+    }));
+    assert!(pair.run_until(|pair| pair.client.sent.iter().any(|datagram| changes_cipher(datagram))));
+    pair.run(10);
+    let mut sealer = Sealer::of(&pair, Side::Client, NUMBER);
+    for _ in 0..20 {
+        let finished = sealer.finished();
+        pair.deliver(Side::Server, &[record(CHANGE_CIPHER_SPEC, 0, 9, &[1]), finished].concat());
+    }
+    pair.connect();
+    assert!(pair.now < 900, "it took {} ms", pair.now);
+    pair.weather = fair();
+    pair.run(100);
+    pair.converse();
+    pair.assert_unharmed();
+}
