@@ -1,7 +1,8 @@
--- What may stand in for a CA, or beside one: pinned fingerprints, and what certificates have to say.
+-- What stands in for a CA, or beside one: fingerprints, revocation lists, OCSP responses.
 
 local dtls = require('dtls')
 local helper = require('spec.helper')
+local pki = require('spec.support.pki')
 
 -- Connects and runs until both ends have come to an end or to a session.
 -- @return the client session, `{ session, err, name }` of the server, `{ err, name }` of the client
@@ -19,6 +20,15 @@ local function meet(serverOptions, clientOptions)
   helper.finish(client, server)
   return client, met, failed
 end
+
+-- What createContext raises.
+local function refusalOf(options)
+  local made, err = pcall(dtls.createContext, options)
+  assert.is_false(made, 'nothing was raised')
+  return err
+end
+
+teardown(pki.remove)
 
 describe('options.fingerprints', function ()
   local mine, yours = dtls.generateCertificate(), dtls.generateCertificate({ names = 'nobody' })
@@ -63,12 +73,150 @@ describe('options.fingerprints', function ()
   end)
 
   it('must be SHA-256', function ()
-    local function refused(value)
-      local _, err = pcall(dtls.createContext, { fingerprints = value })
-      return err
+    assert.matches("options%.fingerprints holds 'sha%-1 AB:CD', which is no SHA%-256",
+      refusalOf({ fingerprints = 'sha-1 AB:CD' }))
+    assert.matches('options%.fingerprints is an empty list', refusalOf({ fingerprints = {} }))
+    assert.matches('options%.fingerprints must be a string or a list of strings',
+      refusalOf({ fingerprints = 5 }))
+  end)
+end)
+
+describe('options.crl', function ()
+  local server, serving, trusting
+
+  setup(function ()
+    server = pki.identity('server')
+    serving = { cert = server.cert, key = server.key }
+    trusting = { ca = pki.ca('authority').cert }
+  end)
+
+  it('refuses who has been revoked, and both ends say so', function ()
+    local _, met, failed = meet(serving, helper.merge(trusting, { crl = (pki.crl(server)) }))
+    assert.matches('^ECERTREVOKED: .* %(sent alert 44, certificate revoked%)$', failed.err)
+    assert.matches('^ECERTREVOKED: .* %(received alert 44, certificate revoked%)$', met.err)
+  end)
+
+  it('accepts everybody else', function ()
+    local list = pki.crl(pki.identity('client'))
+    assert.is_true(meet(serving, helper.merge(trusting, { crl = { list } })).authorized)
+  end)
+
+  it('refuses whose CA has no list', function ()
+    local other = pki.ca('other')
+    local _, met, failed = meet({ cert = other.cert, key = other.key },
+      { ca = other.cert, servername = 'localhost', crl = (pki.crl(server)) })
+    assert.is_nil(met.session)
+    assert.matches('^ECERT', failed.name)
+  end)
+
+  it('must be PEM', function ()
+    assert.matches('options%.crl is not a CRL in PEM', refusalOf({ crl = 'revoked.crl' }))
+    assert.matches('options%.crl is not a CRL in PEM', refusalOf({ crl = server.cert }))
+    assert.matches('options%.crl is an empty list', refusalOf({ crl = {} }))
+    assert.matches('options%.crl says nothing beside fingerprints',
+      refusalOf({ crl = (pki.crl(server)), fingerprints = ('00'):rep(32) }))
+  end)
+end)
+
+describe('options.ocspResponse', function ()
+  local server, trusting, good, revoked
+
+  setup(function ()
+    server = pki.identity('server')
+    trusting = { ca = pki.ca('authority').cert, requireOCSP = true }
+    good, revoked = (pki.ocspResponse(server)), (pki.ocspResponse(server, true))
+  end)
+
+  local function serving(response)
+    return { cert = server.cert, key = server.key, ocspResponse = response }
+  end
+
+  it('is stapled for clients that want it, and verified', function ()
+    local client, met = meet(serving(good), trusting)
+    assert.is_true(client.authorized)
+    assert.equal(good, client:getOCSPResponse())
+    assert.is_nil(met.session:getOCSPResponse())
+    assert.is_nil(meet(serving(good), { ca = trusting.ca }):getOCSPResponse())
+  end)
+
+  it('that says "revoked" has the server refused', function ()
+    local _, met, failed = meet(serving(revoked), trusting)
+    assert.equal('ECERTREVOKED', failed.name)
+    assert.equal('ECERTREVOKED', met.name)
+  end)
+
+  it('may be missing, unless it is required', function ()
+    local client = meet(serving(nil), { ca = trusting.ca, requestOCSP = true })
+    assert.is_true(client.authorized)
+    assert.is_nil(client:getOCSPResponse())
+    local _, met, failed = meet(serving(nil), trusting)
+    assert.matches('^EOCSP: the server has stapled no OCSP response, and one is required', failed.err)
+    assert.equal('EOCSP', met.name)
+  end)
+
+  it('may come from a hook, at once or later, which is asked only where one is wanted', function ()
+    local asked
+    local function atOnce(request, session)
+      asked = { request = request, ip = session:remoteAddress().ip }
+      return good
     end
-    assert.matches("options%.fingerprints holds 'sha%-1 AB:CD', which is no SHA%-256", refused('sha-1 AB:CD'))
-    assert.matches('options%.fingerprints is an empty list', refused({}))
-    assert.matches('options%.fingerprints must be a string or a list of strings', refused(5))
+    local function later(_, _, done)
+      helper.after(10, function () done({ good }) end)
+    end
+    assert.equal(good, meet(serving(atOnce), trusting):getOCSPResponse())
+    assert.equal('127.0.0.1', asked.ip)
+    assert.is_nil(asked.request.servername)
+    assert.equal(1, #asked.request.certificates)
+    assert.same({ 'DNS:localhost', 'IP:127.0.0.1' }, asked.request.certificates[1].subjectAltName)
+    assert.equal(good, meet(serving(later), trusting):getOCSPResponse())
+    asked = nil
+    assert.is_true(meet(serving(atOnce), { ca = trusting.ca }).authorized)
+    assert.is_nil(asked)
+  end)
+
+  it('of a hook may be none, and nonsense costs one handshake', function ()
+    local function answering(value)
+      return serving(function () return value end)
+    end
+    local wanting = { ca = trusting.ca, requestOCSP = true }
+    assert.is_true(meet(answering(nil), wanting).authorized)
+    for value, sentence in pairs({
+      [5] = 'must answer an OCSP response in DER, a list of them, or nil for none, got number',
+      [{ 5 }] = 'must answer an OCSP response in DER',
+      nonsense = 'the answer of the ocspResponse hook is not an OCSP response in DER',
+    }) do
+      local _, met, failed = meet(answering(value), wanting)
+      assert.equal('EHOOK', met.name)
+      assert.truthy(met.err:find(sentence, 1, true), met.err)
+      assert.equal('EALERT', failed.name)
+    end
+  end)
+
+  it('is seen by a verify hook', function ()
+    local seen
+    local client = meet(serving(revoked), helper.merge(trusting, {
+      verify = function (peer)
+        seen = peer
+        return true
+      end,
+    }))
+    assert.is_true(client.authorized)
+    assert.equal(revoked, seen.ocspResponse)
+    assert.equal('ECERTREVOKED', seen.name)
+  end)
+
+  it('must be about the certificate that it is stapled to', function ()
+    local function refused(response, identity)
+      return refusalOf({ cert = identity.cert, key = identity.key, ocspResponse = response })
+    end
+    assert.matches('options%.ocspResponse is about none of the certificates in cert',
+      refused(good, pki.identity('client')))
+    assert.matches('options%.ocspResponse is not an OCSP response in DER', refused('server.der', server))
+    assert.matches('options%.ocspResponse is an empty list', refused({}, server))
+    assert.matches('options%.ocspResponse must be a string, a list of strings or a function, got an empty',
+      refused('', server))
+    assert.matches('options%.ocspResponse needs a certificate', refusalOf({ ocspResponse = good }))
+    assert.matches('options%.requireOCSP says nothing beside fingerprints',
+      refusalOf({ requireOCSP = true, fingerprints = ('00'):rep(32) }))
   end)
 end)

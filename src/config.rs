@@ -2,6 +2,7 @@
 //! names the option.
 
 use crate::ffi;
+use crate::ocsp::Staple;
 use crate::psk::Psk;
 use crate::srtp;
 use std::fmt;
@@ -180,6 +181,12 @@ pub struct Config {
     pub crl: Option<Vec<Vec<u8>>>,
     /// SHA-256 fingerprints: a peer is accepted by its certificate's alone, and by nothing else.
     pub fingerprints: Option<Vec<String>>,
+    /// What a server staples to its certificate for clients that want an OCSP response.
+    pub ocsp_response: Option<Staple>,
+    /// Whether a client asks its server for one.
+    pub request_ocsp: bool,
+    /// Whether a client refuses a server that has none.
+    pub require_ocsp: bool,
     /// Whether a server asks its peers for a certificate.
     pub request_cert: bool,
     /// Whether a peer that cannot be verified is refused.
@@ -230,6 +237,9 @@ impl Default for Config {
             ca: None,
             crl: None,
             fingerprints: None,
+            ocsp_response: None,
+            request_ocsp: false,
+            require_ocsp: false,
             request_cert: false,
             reject_unauthorized: true,
             ask_peer: false,

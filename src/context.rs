@@ -5,6 +5,7 @@ use crate::config::{Config, Profile, Refusal, Version};
 use crate::desk::Desk;
 use crate::ffi;
 use crate::identity::Identity;
+use crate::ocsp;
 use crate::psk::{self, Psk};
 use crate::reassembly::Expect;
 use crate::srtp;
@@ -13,9 +14,10 @@ use crate::trust::{self, Trust};
 use openssl::error::ErrorStack;
 use openssl::ssl::{
     Ssl, SslContext, SslContextBuilder, SslMethod, SslMode, SslOptions, SslRef, SslSessionCacheMode,
-    SslVerifyMode, SslVersion,
+    SslVerifyMode, SslVersion, StatusType,
 };
 use openssl::x509::verify::X509CheckFlags;
+use openssl::x509::X509;
 use std::net::IpAddr;
 
 /// Fast curves first. A short list keeps the hello small.
@@ -103,6 +105,10 @@ impl Context {
         }
         alpn::install(&mut builder, &config.alpn_protocols)?;
         srtp::install(&mut builder, &config.srtp_profiles)?;
+        ocsp::check(&config, &identities)?;
+        if config.ocsp_response.is_some() {
+            ocsp::install(&mut builder).map_err(|e| unexpected(&e))?;
+        }
         let trust = Trust::read(&config)?;
         for root in trust.roots() {
             builder.add_client_ca(root).map_err(|e| unexpected(&e))?;
@@ -188,6 +194,11 @@ impl Context {
         &self.trust
     }
 
+    /// The certificate chains that it may present, leaf first.
+    pub(crate) fn chains(&self) -> Vec<Vec<X509>> {
+        self.identities.iter().map(Identity::chain).collect()
+    }
+
     /// Whether it has a certificate to present.
     pub(crate) fn has_certificate(&self) -> bool {
         !self.identities.is_empty()
@@ -215,6 +226,9 @@ impl Context {
                 param.set_host(host)?;
             }
             PeerName::Address(address) => ssl.param_mut().set_ip(*address)?,
+        }
+        if self.config.request_ocsp || self.config.require_ocsp {
+            ssl.set_status_type(StatusType::OCSP)?;
         }
         self.verify(&mut ssl, SslVerifyMode::PEER);
         Ok(ssl)

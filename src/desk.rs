@@ -31,6 +31,8 @@ pub struct Papers {
     pub alpn_protocol: Option<Vec<u8>>,
     /// Lines for a key log, as they came up.
     pub key_log: Vec<String>,
+    /// The OCSP responses to choose from, in DER.
+    pub ocsp_responses: Vec<Vec<u8>>,
 }
 
 /// One session's desk, shared with the callbacks of its OpenSSL session.

@@ -31,6 +31,8 @@ pub enum Name {
     CertificateRevoked,
     /// The peer's certificate is none of those that are known by fingerprint.
     Fingerprint,
+    /// The stapled OCSP response is missing, or cannot be believed.
+    OcspResponse,
     /// The peer presented no certificate though one is required.
     NoCertificate,
     /// The user's own judgement: the peer is not welcome.
@@ -75,6 +77,7 @@ impl Name {
             Name::Certificate => "ECERT",
             Name::CertificateRevoked => "ECERTREVOKED",
             Name::Fingerprint => "EFINGERPRINT",
+            Name::OcspResponse => "EOCSP",
             Name::NoCertificate => "ENOCERT",
             Name::Denied => "EDENIED",
             Name::UnknownIdentity => "EPSKIDENTITY",
@@ -162,7 +165,7 @@ impl Error {
             40 | 42 if progress.lacks_certificate => {
                 (Name::NoCertificate, "the server requires a certificate, and we have none for it")
             }
-            42 | 43 | 46 | 113 | 114 => (Name::Certificate, "the peer does not accept our certificate"),
+            42 | 43 | 46 | 114 => (Name::Certificate, "the peer does not accept our certificate"),
             44 => (Name::CertificateRevoked, "to the peer our certificate has been revoked"),
             45 => (Name::CertificateTime, "to the peer our certificate is not valid at this time"),
             48 => (Name::UnknownCa, "the peer does not trust the CA of our certificate"),
@@ -170,6 +173,7 @@ impl Error {
             70 | 86 => (Name::Version, "the peer does not speak the version that we do"),
             71 => (Name::NoCipher, "the peer wants cipher suites that are safer than ours"),
             112 => (Name::ServerName, "the server has no host of that name"),
+            113 => (Name::OcspResponse, "the peer does not accept our OCSP response, or the lack of one"),
             115 => (Name::UnknownIdentity, "the server does not know our PSK identity"),
             116 => (Name::NoCertificate, "the server requires a certificate, and we have none for it"),
             120 => (Name::ApplicationProtocol, "the server speaks no application protocol that we offer"),
@@ -208,6 +212,7 @@ impl Error {
             Name::UnknownCa => 48,
             Name::Denied => 49,
             Name::ServerName => 112,
+            Name::OcspResponse => 113,
             Name::UnknownIdentity => 115,
             Name::ApplicationProtocol => 120,
             _ => 80,
@@ -229,6 +234,10 @@ impl Error {
             ),
             258 | 266 | 267 => Error::new(Name::Version, "the peer does not speak DTLS 1.2"),
             312 => Error::new(Name::TimedOut, "the peer did not answer any of the retransmissions"),
+            // OpenSSL's own alert: no peer's comes so early.
+            1113 if !ssl.is_server() => {
+                Error::new(Name::OcspResponse, "the stapled OCSP response is malformed")
+            }
             code @ 1000..=1255 => Error::alert((code - 1000) as u8, Progress::default()),
             _ => Error::new(Name::Handshake, format!("the handshake failed: {}", reason.text)),
         }

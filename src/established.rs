@@ -4,6 +4,7 @@
 use crate::desk::Desk;
 use crate::error::Error;
 use crate::ffi;
+use crate::ocsp;
 use crate::record::MAX_PLAINTEXT;
 use crate::srtp::Profile;
 use openssl::ssl::SslRef;
@@ -16,6 +17,8 @@ pub struct Established {
     pub verification: Option<Result<(), Error>>,
     /// The peer's certificates, its own first; empty where it presented none.
     pub chain: Vec<X509>,
+    /// The OCSP response that the server has stapled, in DER.
+    pub ocsp_response: Option<Vec<u8>>,
     /// The host that the client wanted (RFC 6066 section 3).
     pub server_name: Option<String>,
     /// The identity by which a pre-shared key was chosen.
@@ -61,6 +64,7 @@ impl Established {
         Established {
             verification,
             chain: peer_chain(ssl),
+            ocsp_response: ocsp::stapled(ssl),
             server_name: None,
             psk_identity: Desk::of(ssl).psk_identity(),
             alpn_protocol: ssl.selected_alpn_protocol().map(<[u8]>::to_vec),

@@ -6,8 +6,12 @@ use crate::datagram_bio::Wire;
 use foreign_types::{ForeignType, ForeignTypeRef};
 use libc::{c_char, c_int, c_long, c_uint, c_void, timeval};
 use once_cell::sync::{Lazy, OnceCell};
+use openssl::asn1::{Asn1IntegerRef, Asn1ObjectRef, Asn1OctetStringRef};
+use openssl::bn::BigNum;
 use openssl::error::ErrorStack;
 use openssl::ex_data::Index;
+use openssl::nid::Nid;
+use openssl::ocsp::OcspBasicResponseRef;
 use openssl::ssl::{
     Ssl, SslCipherRef, SslContext, SslContextBuilder, SslContextRef, SslMethod, SslRef, SslStream,
 };
@@ -21,6 +25,12 @@ use std::time::Duration;
 /// An address that we never look at: DTLSv1_listen(3) insists on filling one in.
 #[repr(C)]
 struct BioAddr {
+    _opaque: [u8; 0],
+}
+
+/// An entry of an OCSP response.
+#[repr(C)]
+struct SingleResponse {
     _opaque: [u8; 0],
 }
 
@@ -40,6 +50,16 @@ extern "C" {
     fn SSL_get1_supported_ciphers(ssl: *mut sys::SSL) -> *mut sys::stack_st_SSL_CIPHER;
     fn SSL_CTX_set_tlsext_max_fragment_length(context: *mut sys::SSL_CTX, code: u8) -> c_int;
     fn X509_STORE_add_crl(store: *mut sys::X509_STORE, list: *mut sys::X509_CRL) -> c_int;
+    fn OCSP_resp_count(response: *mut sys::OCSP_BASICRESP) -> c_int;
+    fn OCSP_resp_get0(response: *mut sys::OCSP_BASICRESP, index: c_int) -> *mut SingleResponse;
+    fn OCSP_SINGLERESP_get0_id(single: *const SingleResponse) -> *const sys::OCSP_CERTID;
+    fn OCSP_id_get0_info(
+        issuer_name: *mut *mut sys::ASN1_OCTET_STRING,
+        digest: *mut *mut sys::ASN1_OBJECT,
+        issuer_key: *mut *mut sys::ASN1_OCTET_STRING,
+        serial: *mut *mut sys::ASN1_INTEGER,
+        id: *mut sys::OCSP_CERTID,
+    ) -> c_int;
     fn SSL_SESSION_get_max_fragment_length(session: *const sys::SSL_SESSION) -> u8;
 }
 
@@ -348,6 +368,44 @@ pub fn add_crl(builder: &mut X509StoreBuilder, list: &X509CrlRef) -> Result<(), 
     // SAFETY: both are borrowed; the store holds a reference of its own to the list, ours stays ours.
     let outcome = unsafe { X509_STORE_add_crl(builder.as_ptr(), list.as_ptr()) };
     (outcome == 1).then_some(()).ok_or_else(ErrorStack::get)
+}
+
+/// A certificate by its issuer's name, hashed, and its serial number: how an OCSP response names it.
+pub struct CertificateId {
+    /// The hash.
+    pub digest: Nid,
+    /// The issuer's name under it.
+    pub issuer_name: Vec<u8>,
+    /// The serial number.
+    pub serial: BigNum,
+}
+
+/// Which certificates an OCSP response is about, OCSP_id_get0_info(3).
+pub fn certificate_ids(response: &OcspBasicResponseRef) -> Vec<CertificateId> {
+    let read = |index| {
+        let (mut issuer_name, mut digest, mut serial) =
+            (std::ptr::null_mut(), std::ptr::null_mut(), std::ptr::null_mut());
+        // SAFETY: the index is below the count, so there is an entry, and an entry has an id. All that is
+        // pointed to belongs to the borrowed response, and is copied while it is.
+        unsafe {
+            let id = OCSP_SINGLERESP_get0_id(OCSP_resp_get0(response.as_ptr(), index));
+            OCSP_id_get0_info(
+                &mut issuer_name,
+                &mut digest,
+                std::ptr::null_mut(),
+                &mut serial,
+                id.cast_mut(),
+            );
+            Some(CertificateId {
+                digest: Asn1ObjectRef::from_ptr(digest).nid(),
+                issuer_name: Asn1OctetStringRef::from_ptr(issuer_name).as_slice().to_vec(),
+                serial: Asn1IntegerRef::from_ptr(serial).to_bn().ok()?,
+            })
+        }
+    };
+    // SAFETY: reads a number of a response that is borrowed.
+    let count = unsafe { OCSP_resp_count(response.as_ptr()) };
+    (0..count).filter_map(read).collect()
 }
 
 /// Lets a session verify its peer against this store, SSL_set1_verify_cert_store(3).

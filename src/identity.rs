@@ -51,6 +51,11 @@ impl Identity {
         Ok(Identity { leaf, intermediates: chain.collect(), key })
     }
 
+    /// The whole chain, leaf first.
+    pub fn chain(&self) -> Vec<X509> {
+        std::iter::once(&self.leaf).chain(&self.intermediates).cloned().collect()
+    }
+
     /// Why this identity cannot serve DTLS 1.2, where it cannot.
     ///
     /// OpenSSL before 4.1 never selects an Ed25519 or Ed448 certificate on a DTLS server: it asks

@@ -1,26 +1,28 @@
 //! The last word on who a peer is, once it has shown all that it has: OpenSSL's verification of its
 //! chain, or what was agreed on instead of a chain.
 
+use crate::context::Context;
 use crate::error::{Error, Name};
 use crate::established::peer_chain;
 use crate::fingerprint::Fingerprint;
+use crate::ocsp;
 use crate::question::Presented;
-use crate::trust::Trust;
 use openssl::ssl::SslRef;
 use openssl::x509::{X509VerifyResult, X509};
 
 /// What the peer has shown of itself, and what is to be thought of it.
-pub(crate) fn judge(ssl: &SslRef, trust: &Trust) -> Presented {
+pub(crate) fn judge(ssl: &SslRef, context: &Context) -> Presented {
     let chain = peer_chain(ssl);
-    let verdict = match (chain.first(), trust.pins()) {
+    let ocsp_response = ocsp::stapled(ssl);
+    let verdict = match (chain.first(), context.trust().pins()) {
         (None, _) => Err(Error::new(Name::NoCertificate, "the peer presented no certificate")),
         (Some(leaf), Some(pins)) => judge_fingerprint(leaf, pins),
         (Some(_), None) => match ssl.verify_result() {
-            X509VerifyResult::OK => Ok(()),
+            X509VerifyResult::OK => judge_status(ssl, context, ocsp_response.as_deref()),
             fault => Err(Error::certificate(fault)),
         },
     };
-    Presented { chain, verdict, resumed: ssl.session_reused() }
+    Presented { chain, ocsp_response, verdict, resumed: ssl.session_reused() }
 }
 
 /// Whoever has the private key of a certificate that is known needs no CA, no name and no date.
@@ -33,4 +35,27 @@ fn judge_fingerprint(leaf: &X509, pins: &[Fingerprint]) -> Result<(), Error> {
     }
     let sentence = format!("the peer's certificate has another fingerprint than is expected: {shown}");
     Err(Error::new(Name::Fingerprint, sentence))
+}
+
+/// What the server's CA says of its certificate today. A session that is resumed brings no response: the
+/// one that it goes back to had it.
+fn judge_status(ssl: &SslRef, context: &Context, response: Option<&[u8]>) -> Result<(), Error> {
+    match response {
+        _ if ssl.is_server() || ssl.session_reused() => Ok(()),
+        Some(response) => {
+            let store = context.trust().store().ok();
+            let (Some(chain), Some(store)) = (ssl.verified_chain(), store) else {
+                return Err(Error::new(
+                    Name::OcspResponse,
+                    "there is no chain to verify the OCSP response with",
+                ));
+            };
+            ocsp::judge(response, chain, store)
+        }
+        None if context.config().require_ocsp => Err(Error::new(
+            Name::OcspResponse,
+            "the server has stapled no OCSP response, and one is required",
+        )),
+        None => Ok(()),
+    }
 }

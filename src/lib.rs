@@ -52,6 +52,7 @@ pub mod gate;
 pub mod hello;
 pub mod identity;
 pub mod judge;
+pub mod ocsp;
 pub mod output;
 pub mod psk;
 pub mod question;

@@ -11,9 +11,10 @@ use crate::desk::PskPair;
 use crate::error::Error;
 use crate::established::Established;
 use crate::gate::{Gate, Verdict};
+use crate::ocsp::Staple;
 use crate::output::Output;
 use crate::psk::Psk;
-use crate::question::{Answer, Presented, Question};
+use crate::question::{Answer, Presented, Question, StatusRequest};
 use crate::session::{Deadlines, Session, Terms};
 use crate::srtp;
 use bytes::Bytes;
@@ -119,6 +120,12 @@ fn config(options: &LuaTable) -> LuaResult<Result<Config, Refusal>> {
         hide_unknown_identity: options
             .get::<Option<bool>>("hide_unknown_identity")?
             .unwrap_or(default.hide_unknown_identity),
+        ocsp_response: match options.get("ocsp_response")? {
+            LuaValue::Boolean(true) => Some(Staple::Ask),
+            _ => list("ocsp_response")?.map(Staple::Given),
+        },
+        request_ocsp: options.get::<Option<bool>>("request_ocsp")?.unwrap_or(default.request_ocsp),
+        require_ocsp: options.get::<Option<bool>>("require_ocsp")?.unwrap_or(default.require_ocsp),
         profile: default.profile,
         min_version,
         max_version,
@@ -259,6 +266,10 @@ fn answers<M: UserDataMethods<LuaSession>>(methods: &mut M) {
         });
         Ok(this.0.answer(number, Answer::Psk(pair), now))
     });
+    type Responses = (u32, u64, Vec<LuaString>);
+    methods.add_method_mut("answer_ocsp_response", |_, this, (number, now, responses): Responses| {
+        Ok(this.0.answer(number, Answer::OcspResponse(to_bytes(responses)), now))
+    });
     type Peer = (u32, u64, bool, Option<LuaString>);
     methods.add_method_mut("answer_peer", |_, this, (number, now, welcome, reason): Peer| {
         let reason = reason.map(|reason| reason.to_string_lossy());
@@ -277,9 +288,19 @@ fn question(lua: &Lua, number: u32, question: Question) -> LuaResult<MultiValue>
         Question::PskIdentity(identity) => ("psk_identity", LuaValue::String(lua.create_string(identity)?)),
         Question::PskHint(None) => ("psk_hint", LuaNil),
         Question::PskHint(Some(hint)) => ("psk_hint", LuaValue::String(lua.create_string(hint)?)),
+        Question::OcspResponse(request) => ("ocsp_response", LuaValue::Table(show_request(lua, &request)?)),
         Question::Peer(presented) => ("peer", LuaValue::Table(show_peer(lua, &presented)?)),
     };
     ("question", number, kind, about).into_lua_multi(lua)
+}
+
+/// What a client wants the status of, as a table.
+fn show_request(lua: &Lua, request: &StatusRequest) -> LuaResult<LuaTable> {
+    let table = lua.create_table()?;
+    table.set("server_name", request.server_name.as_deref())?;
+    let chains: LuaResult<Vec<_>> = request.chains.iter().map(|chain| describe_all(lua, chain)).collect();
+    table.set("chains", chains?)?;
+    Ok(table)
 }
 
 /// What a peer has presented, as a table.
@@ -290,6 +311,7 @@ fn show_peer(lua: &Lua, presented: &Presented) -> LuaResult<LuaTable> {
         table.set("authorization_error", error.to_string())?;
         table.set("name", error.name.as_str())?;
     }
+    set_bytes(lua, &table, "ocsp_response", presented.ocsp_response.as_deref())?;
     table.set("resumed", presented.resumed)?;
     table.set("chain", describe_all(lua, &presented.chain)?)?;
     Ok(table)
@@ -308,12 +330,17 @@ fn shown(lua: &Lua, established: &Established) -> LuaResult<LuaTable> {
     }
     table.set("chain", describe_all(lua, &established.chain)?)?;
     table.set("server_name", established.server_name.as_deref())?;
-    let text = |bytes: &Option<Vec<u8>>| bytes.as_ref().map(|bytes| lua.create_string(bytes)).transpose();
-    table.set("psk_identity", text(&established.psk_identity)?)?;
+    set_bytes(lua, &table, "ocsp_response", established.ocsp_response.as_deref())?;
+    set_bytes(lua, &table, "psk_identity", established.psk_identity.as_deref())?;
+    set_bytes(lua, &table, "alpn_protocol", established.alpn_protocol.as_deref())?;
     table.set("srtp_profile", established.srtp_profile.map(|profile| profile.name))?;
     table.set("extended_master_secret", established.extended_master_secret)?;
-    table.set("alpn_protocol", text(&established.alpn_protocol)?)?;
     Ok(table)
+}
+
+/// Sets a field to bytes, which are no text, where there are any.
+fn set_bytes(lua: &Lua, table: &LuaTable, field: &str, bytes: Option<&[u8]>) -> LuaResult<()> {
+    table.set(field, bytes.map(|bytes| lua.create_string(bytes)).transpose()?)
 }
 
 fn poll(lua: &Lua, session: &mut Session) -> LuaResult<MultiValue> {

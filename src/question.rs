@@ -24,8 +24,20 @@ pub enum Question {
     /// As whom does this client present itself, to a server that gives this hint? Answered by
     /// [`Answer::Psk`].
     PskHint(Option<Vec<u8>>),
+    /// What is to be stapled for a client that wants an OCSP response? Answered by
+    /// [`Answer::OcspResponse`].
+    OcspResponse(StatusRequest),
     /// Is this peer welcome? Answered by [`Answer::Peer`].
     Peer(Presented),
+}
+
+/// What a client wants the status of (RFC 6066 section 8).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatusRequest {
+    /// The host that it wants, if it names one.
+    pub server_name: Option<String>,
+    /// The chains that may be presented to it, leaf first: one for each key of ours.
+    pub chains: Vec<Vec<X509>>,
 }
 
 /// What a peer has presented of itself.
@@ -33,7 +45,9 @@ pub enum Question {
 pub struct Presented {
     /// Its certificates, its own first; empty where it has none.
     pub chain: Vec<X509>,
-    /// What the verification of the chain came to.
+    /// The OCSP response that it has stapled, in DER.
+    pub ocsp_response: Option<Vec<u8>>,
+    /// What the verification of all that came to.
     pub verdict: Result<(), Error>,
     /// Whether it is the peer of an earlier session, which is being resumed.
     pub resumed: bool,
@@ -47,6 +61,8 @@ pub enum Answer {
     Key(Option<Vec<u8>>),
     /// This identity and key; `None` for no key for this server.
     Psk(Option<PskPair>),
+    /// These responses, in DER, each about one of our certificates; empty where there is none.
+    OcspResponse(Vec<Vec<u8>>),
     /// Welcome, or not, and why not if there is more to say than the verdict.
     Peer(Result<(), Option<String>>),
     /// Whoever was asked has failed, and how.

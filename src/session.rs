@@ -108,6 +108,8 @@ struct Shown {
     wishes: Wishes,
     /// The application protocol that this server has chosen.
     alpn_protocol: Option<Vec<u8>>,
+    /// The OCSP responses to choose from for the client, in DER.
+    ocsp_responses: Vec<Vec<u8>>,
     /// Whether a server has asked for a certificate.
     certificate_requested: bool,
     /// What the peer was found to be.

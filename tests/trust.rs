@@ -3,11 +3,14 @@
 mod pair;
 
 use dtls_core::fingerprint::Fingerprint;
+use dtls_core::ocsp::Staple;
+use dtls_core::record::HANDSHAKE;
 use dtls_core::{Answer, Config, Context, Name, Question};
 use openssl::x509::X509;
 use pair::certificates::{self, issue, Issued, Template};
 use pair::dice::Trying;
-use pair::{Pair, Setup, Side};
+use pair::{forge, Pair, Sent, Setup, Side, Weather};
+use std::rc::Rc;
 
 /// The pair after everything has been said.
 fn meet(setup: Setup) -> Pair {
@@ -232,15 +235,15 @@ mod revocation_lists {
         let good = crl(&ca, &[], (-1, 1));
         // Somebody who calls himself like the CA.
         let impostor = Issued { key: certificates::ecdsa(), ..ca.clone() };
-        let rows: Vec<(Vec<Vec<u8>>, Result<(), &str>)> = vec![
-            (vec![top.clone(), good.clone()], Ok(())),
-            (vec![[top.clone(), good.clone()].concat()], Ok(())),
-            (vec![top.clone()], Err("there is no CRL")),
-            (vec![good.clone()], Err("there is no CRL")),
-            (vec![top.clone(), crl(&ca, &[], (-9, -1))], Err("is out of date")),
-            (vec![top.clone(), crl(&ca, &[], (1, 9))], Err("is not valid yet")),
-            (vec![top.clone(), crl(&impostor, &[], (-1, 1))], Err("is no good")),
-            (vec![crl(authority, &[&ca.cert], (-1, 1)), good], Err("has been revoked")),
+        let rows = [
+            (vec![top.clone(), good.clone()], None),
+            (vec![[top.clone(), good.clone()].concat()], None),
+            (vec![top.clone()], Some("there is no CRL")),
+            (vec![good.clone()], Some("there is no CRL")),
+            (vec![top.clone(), crl(&ca, &[], (-9, -1))], Some("is out of date")),
+            (vec![top.clone(), crl(&ca, &[], (1, 9))], Some("is not valid yet")),
+            (vec![top.clone(), crl(&impostor, &[], (-1, 1))], Some("is no good")),
+            (vec![crl(authority, &[&ca.cert], (-1, 1)), good], Some("has been revoked")),
         ];
         for (lists, expected) in rows {
             let mut setup = with_lists(&lists);
@@ -248,8 +251,8 @@ mod revocation_lists {
             setup.server.key = vec![server.key_pem()];
             let mut pair = meet(setup);
             match expected {
-                Ok(()) => pair.converse(),
-                Err(words) => {
+                None => pair.converse(),
+                Some(words) => {
                     let sentence = pair.client.end().unwrap().1.unwrap().to_string();
                     assert!(sentence.contains(words), "{sentence}, not {words}");
                     assert_eq!(pair.client.failure(), pair.server.failure(), "{sentence}");
@@ -272,5 +275,357 @@ mod revocation_lists {
         let pins = Some(vec![fingerprint(&certificates::server().cert)]);
         let sentence = refusal(Config { crl: Some(vec![good]), fingerprints: pins, ..Config::default() });
         assert!(sentence.starts_with("crl: says nothing beside fingerprints"), "{sentence}");
+    }
+}
+
+mod stapling {
+    use super::*;
+    use pair::revocation::{no_answer, Answer as Response, Status};
+
+    /// CertificateStatus, RFC 6066 section 8.
+    const CERTIFICATE_STATUS: u8 = 22;
+
+    fn good() -> Vec<u8> {
+        about_the_server(&Response::default(), certificates::authority())
+    }
+
+    /// What this signer says of the usual server.
+    fn about_the_server(response: &Response, signer: &Issued) -> Vec<u8> {
+        response.about(&certificates::server().cert, certificates::authority(), signer)
+    }
+
+    /// A server with this response for a client that wants one.
+    fn stapled(response: Option<Vec<u8>>) -> Setup {
+        let mut setup = Setup::default();
+        setup.server.ocsp_response = response.map(|der| Staple::Given(vec![der]));
+        setup.client.request_ocsp = true;
+        setup
+    }
+
+    fn required(response: Option<Vec<u8>>) -> Setup {
+        let mut setup = stapled(response);
+        setup.client.require_ocsp = true;
+        setup
+    }
+
+    fn responder(template: &Template, issuer: Option<&Issued>) -> Issued {
+        issue(&Template { name: "Responder", ..template.clone() }, &certificates::ecdsa(), issuer)
+    }
+
+    /// One that a server staples and a client does not believe.
+    fn doubtful() -> Vec<u8> {
+        about_the_server(
+            &Response { status: Status::Unknown, ..Response::default() },
+            certificates::authority(),
+        )
+    }
+
+    /// What the CA says of another server.
+    fn of_somebody_else() -> Vec<u8> {
+        let other = certificates::trusted("server.test", &certificates::ecdsa());
+        Response::default().about(&other.cert, certificates::authority(), certificates::authority())
+    }
+
+    /// Refused with this name at both ends.
+    #[track_caller]
+    fn refused(setup: Setup, name: Name) {
+        let pair = meet(setup);
+        assert_eq!((pair.client.failure(), pair.server.failure()), (Some(name), Some(name)));
+        pair.assert_both_know(Side::Client);
+    }
+
+    #[test]
+    fn a_good_response_is_verified_and_shown() {
+        let delegate =
+            responder(&Template { responder: true, ..Template::default() }, Some(certificates::authority()));
+        let delegated = Response { certificates: vec![delegate.cert.clone()], ..Response::default() };
+        let unlimited = Response { valid: (0, None), ..Response::default() };
+        let sha256 = Response { sha256: true, ..Response::default() };
+        let rows = [
+            good(),
+            about_the_server(&sha256, certificates::authority()),
+            about_the_server(&delegated, &delegate),
+            about_the_server(&unlimited, certificates::authority()),
+        ];
+        for response in rows {
+            let mut pair = meet(required(Some(response.clone())));
+            pair.converse();
+            let established = pair.client.session().established().unwrap();
+            assert_eq!(established.verification, Some(Ok(())));
+            assert_eq!(established.ocsp_response.as_ref(), Some(&response));
+            assert_eq!(pair.server.session().established().unwrap().ocsp_response, None);
+        }
+    }
+
+    #[test]
+    fn a_certificate_that_was_revoked_is_refused_and_both_ends_say_so() {
+        let revoked = Response { status: Status::Revoked, ..Response::default() };
+        let response = about_the_server(&revoked, certificates::authority());
+        refused(stapled(Some(response.clone())), Name::CertificateRevoked);
+        // Nobody sends what nobody asks for.
+        let mut setup = stapled(Some(response));
+        setup.client.request_ocsp = false;
+        meet(setup).converse();
+    }
+
+    #[test]
+    fn a_response_that_cannot_be_believed_is_refused() {
+        let authority = certificates::authority();
+        let says = |status, valid| Response { status, valid, ..Response::default() };
+        let with =
+            |signer: &Issued| Response { certificates: vec![signer.cert.clone()], ..Response::default() };
+        let stranger = responder(&Template { responder: true, ..Template::default() }, None);
+        let impostor = Issued { key: certificates::ecdsa(), ..authority.clone() };
+        // Issued by the CA, as every server is, but not to sign responses.
+        let sibling = responder(&Template::default(), Some(authority));
+        let rows = [
+            ("expired", about_the_server(&says(Status::Good, (-9, Some(-1))), authority)),
+            ("not valid yet", about_the_server(&says(Status::Good, (1, Some(9))), authority)),
+            ("old, and valid for ever", about_the_server(&says(Status::Good, (-2, None)), authority)),
+            ("revoked, and expired", about_the_server(&says(Status::Revoked, (-9, Some(-1))), authority)),
+            ("unknown", about_the_server(&says(Status::Unknown, (-1, Some(1))), authority)),
+            ("of a stranger", about_the_server(&with(&stranger), &stranger)),
+            ("of a stranger who hides", about_the_server(&Response::default(), &stranger)),
+            ("of an impostor", about_the_server(&Response::default(), &impostor)),
+            ("of a server", about_the_server(&with(&sibling), &sibling)),
+            // The same name and serial number under another key, which our server does not notice.
+            (
+                "about another certificate",
+                Response::default().about(&certificates::server().cert, &impostor, authority),
+            ),
+        ];
+        for (what, response) in rows {
+            let _trying = Trying(what.to_owned());
+            refused(stapled(Some(response)), Name::OcspResponse);
+        }
+    }
+
+    #[test]
+    fn a_response_that_is_missing_counts_only_where_one_is_required() {
+        let mut pair = meet(stapled(None));
+        pair.converse();
+        assert_eq!(pair.client.session().established().unwrap().ocsp_response, None);
+        refused(required(None), Name::OcspResponse);
+    }
+
+    #[test]
+    fn who_does_not_reject_is_told() {
+        let revoked = Response { status: Status::Revoked, ..Response::default() };
+        for (response, name) in [
+            (Some(about_the_server(&revoked, certificates::authority())), Name::CertificateRevoked),
+            (Some(doubtful()), Name::OcspResponse),
+            (None, Name::OcspResponse),
+        ] {
+            let mut setup = required(response);
+            setup.client.reject_unauthorized = false;
+            let mut pair = meet(setup);
+            pair.converse();
+            let verification = pair.client.session().established().unwrap().verification.clone();
+            assert_eq!(verification.unwrap().unwrap_err().name, name);
+        }
+    }
+
+    #[test]
+    fn a_chain_that_does_not_verify_is_not_saved_by_a_good_response() {
+        let mut setup = required(Some(good()));
+        setup.name = "other.test";
+        let pair = meet(setup);
+        assert_eq!(pair.client.failure(), Some(Name::CertificateName));
+    }
+
+    #[test]
+    fn a_verify_hook_sees_the_response_and_the_verdict() {
+        let mut setup = stapled(Some(doubtful()));
+        setup.client.ask_peer = true;
+        let shown = match &setup.server.ocsp_response {
+            Some(Staple::Given(responses)) => responses.first().cloned(),
+            _ => None,
+        };
+        let mut pair = setup.pair();
+        pair.client.hook = Some(Box::new(move |question| {
+            let Question::Peer(presented) = question else { panic!("{question:?}") };
+            assert_eq!(presented.ocsp_response, shown);
+            assert_eq!(presented.verdict.as_ref().unwrap_err().name, Name::OcspResponse);
+            Answer::Peer(Ok(()))
+        }));
+        pair.connect();
+    }
+
+    #[test]
+    fn a_hook_is_asked_when_a_client_wants_a_response_and_at_no_other_time() {
+        let mut setup = required(None);
+        setup.server.ocsp_response = Some(Staple::Ask);
+        let mut pair = setup.clone().pair();
+        let asked = |pair: &Pair| !pair.server.questions().is_empty();
+        assert!(pair.run_until(asked));
+        let (number, question) = pair.server.questions().pop().unwrap();
+        let Question::OcspResponse(request) = question else { panic!("{question:?}") };
+        assert_eq!(request.server_name.as_deref(), Some("server.test"));
+        assert_eq!(request.chains, [[certificates::server().cert.clone()]]);
+        pair.run(5_000);
+        assert!(pair.answer(Side::Server, number, Answer::OcspResponse(vec![good()])));
+        pair.connect();
+        pair.converse();
+
+        (setup.client.request_ocsp, setup.client.require_ocsp) = (false, false);
+        let mut pair = meet(setup);
+        pair.converse();
+        assert!(pair.server.questions().is_empty());
+    }
+
+    #[test]
+    fn a_hook_may_have_none_and_its_nonsense_costs_one_handshake() {
+        let asking = |answer: Vec<Vec<u8>>| {
+            let mut setup = stapled(None);
+            setup.server.ocsp_response = Some(Staple::Ask);
+            let mut pair = setup.pair();
+            pair.server.hook = Some(Box::new(move |_| Answer::OcspResponse(answer.clone())));
+            pair.run(5_000);
+            pair
+        };
+        asking(vec![]).converse();
+        let trailing = [good(), vec![0]].concat();
+        for nonsense in [vec![], b"nonsense".to_vec(), trailing, long(9_000), no_answer(), of_somebody_else()]
+        {
+            let pair = asking(vec![good(), nonsense]);
+            assert_eq!(pair.server.failure(), Some(Name::Hook));
+            pair.assert_both_know(Side::Server);
+        }
+    }
+
+    #[test]
+    fn the_response_is_that_of_the_host_that_the_client_wants() {
+        let mut setup = Setup { ask_server_name: true, ..required(Some(good())) };
+        let config = setup.server.clone();
+        setup.server.ocsp_response = Some(Staple::Given(vec![doubtful()]));
+        let mut pair = setup.pair();
+        pair.server.hook =
+            Some(Box::new(move |_| Answer::Context(Some(Rc::new(Context::new(config.clone()).unwrap())))));
+        pair.connect();
+    }
+
+    /// A good response with so many bytes of certificates that nobody needs.
+    fn long(bytes: usize) -> Vec<u8> {
+        let template = Template { padding: bytes, ..Template::default() };
+        let ballast = issue(&template, &certificates::ecdsa(), None);
+        let response = Response { certificates: vec![ballast.cert], ..Response::default() };
+        about_the_server(&response, certificates::authority())
+    }
+
+    #[test]
+    fn a_long_response_goes_out_in_many_datagrams() {
+        let response = long(6_000);
+        let mut pair = meet(required(Some(response.clone())).with_mtu(512));
+        pair.converse();
+        assert_eq!(pair.client.session().established().unwrap().ocsp_response, Some(response));
+    }
+
+    /// Puts other records in the place of a CertificateStatus.
+    fn instead(make: impl Fn(u16) -> Vec<Vec<u8>> + 'static) -> Weather {
+        Box::new(move |sent: &Sent| {
+            let mut out = Vec::new();
+            for record in forge::records(sent.bytes) {
+                let status =
+                    record.kind == HANDSHAKE && record.epoch == 0 && record.body[0] == CERTIFICATE_STATUS;
+                if status && sent.to == Side::Client {
+                    out.extend(make(u16::from_be_bytes([record.body[4], record.body[5]])));
+                } else {
+                    out.push(record.whole.to_vec());
+                }
+            }
+            let deliver = |bytes| pair::Delivery { to: sent.to, after: 1, bytes };
+            out.into_iter().map(deliver).collect()
+        })
+    }
+
+    #[test]
+    fn what_is_no_response_ends_the_handshake() {
+        let body = |der: &[u8]| {
+            let mut body = vec![1];
+            body.extend_from_slice(&(der.len() as u32).to_be_bytes()[1..]);
+            body.extend_from_slice(der);
+            body
+        };
+        let huge = long(10_000);
+        let rows = [
+            ("garbage", body(b"garbage"), Name::OcspResponse),
+            ("a certificate", body(&certificates::server().cert.to_der().unwrap()), Name::OcspResponse),
+            ("another response", body(&no_answer()), Name::OcspResponse),
+            ("of length nothing", body(b""), Name::Handshake),
+            ("nothing", vec![], Name::Handshake),
+            ("a huge one", body(&huge), Name::Handshake),
+        ];
+        for (what, body, name) in rows {
+            let _trying = Trying(what.to_owned());
+            let make = move |sequence: u16| {
+                let part = |(index, bytes): (usize, &[u8])| {
+                    let fragment =
+                        forge::fragment(CERTIFICATE_STATUS, sequence, body.len(), index * 1000, bytes);
+                    forge::record(HANDSHAKE, 0, 100 + index as u64, &fragment)
+                };
+                match body.len() {
+                    0 => vec![part((0, &[]))],
+                    _ => body.chunks(1000).enumerate().map(part).collect(),
+                }
+            };
+            let mut pair = stapled(Some(good())).pair_in(instead(make));
+            pair.run(10_000);
+            assert_eq!(pair.client.failure(), Some(name), "{}", pair.story());
+            pair.assert_both_know(Side::Client);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_beforehand() {
+        let serving = |der: &[u8]| Config {
+            ocsp_response: Some(Staple::Given(vec![der.to_vec()])),
+            ..Setup::default().server
+        };
+        for der in [&b"x"[..], &good()[1..], &[good(), vec![0]].concat()] {
+            let sentence = refusal(serving(der));
+            assert_eq!(sentence, "ocsp_response: is not an OCSP response in DER");
+        }
+        let sentence = refusal(serving(&long(9_000)));
+        assert!(sentence.starts_with("ocsp_response: is longer than 16380 bytes"), "{sentence}");
+        assert_eq!(refusal(serving(&no_answer())), "ocsp_response: is an OCSP response without an answer");
+        let sentence = refusal(serving(&of_somebody_else()));
+        assert_eq!(sentence, "ocsp_response: is about none of the certificates in cert");
+        let nothing = Config { ocsp_response: Some(Staple::Given(vec![])), ..Setup::default().server };
+        assert_eq!(refusal(nothing), "ocsp_response: is an empty list");
+        let sentence = refusal(Config { ocsp_response: Some(Staple::Ask), ..Config::default() });
+        assert!(sentence.starts_with("ocsp_response: needs a certificate"), "{sentence}");
+        let pins = Some(vec![fingerprint(&certificates::server().cert)]);
+        let sentence = refusal(Config { require_ocsp: true, fingerprints: pins, ..Config::default() });
+        assert!(sentence.starts_with("require_ocsp: says nothing beside fingerprints"), "{sentence}");
+    }
+
+    #[test]
+    fn of_several_responses_the_one_about_the_presented_certificate_is_stapled() {
+        let rsa = certificates::rsa_server();
+        let about_rsa =
+            Response::default().about(&rsa.cert, certificates::authority(), certificates::authority());
+        let responses = [about_rsa, good()];
+        for (suite, expected) in
+            ["ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES128-GCM-SHA256"].iter().zip(&responses)
+        {
+            let mut setup = required(None);
+            setup.server.cert.push(rsa.cert_pem());
+            setup.server.key.push(rsa.key_pem());
+            setup.server.ocsp_response = Some(Staple::Given(responses.to_vec()));
+            setup.client.ciphers = Some((*suite).to_owned());
+            let mut pair = meet(setup);
+            pair.converse();
+            assert_eq!(pair.client.session().established().unwrap().ocsp_response.as_ref(), Some(expected));
+        }
+    }
+
+    #[test]
+    fn a_certificate_without_a_response_is_presented_without_one() {
+        let rsa = certificates::rsa_server();
+        let mut setup = stapled(Some(good()));
+        setup.server.cert.push(rsa.cert_pem());
+        setup.server.key.push(rsa.key_pem());
+        setup.client.ciphers = Some("ECDHE-RSA-AES128-GCM-SHA256".to_owned());
+        meet(setup).converse();
     }
 }

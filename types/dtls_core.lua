@@ -17,6 +17,9 @@ local core = {}
 --- @field ca? string[] PEM
 --- @field crl? string[] PEM
 --- @field fingerprints? string[]
+--- @field ocsp_response? string[]|true DER, or true to be asked
+--- @field request_ocsp? boolean
+--- @field require_ocsp? boolean
 --- @field request_cert? boolean
 --- @field reject_unauthorized? boolean
 --- @field verify? boolean whether to ask about every peer
@@ -119,8 +122,9 @@ function Session:expire(now) end
 --- @return 'transmit'|'message'|'keylog'|'connected'|'question'|'closed'|'timeout' kind
 --- @return string|integer|nil what the datagram, the message, the line, the question's number, the reason, or when to
 ---   call `expire`
---- @return string? err with `closed`; with `question` its kind: `server_name`, `psk_identity`, `psk_hint`, `peer`
---- @return string|dtls_core.Presented|nil name with `closed`; with `question` what it is about
+--- @return string? err with `closed`; with `question` its kind: `server_name`, `ocsp_response`,
+---   `psk_identity`, `psk_hint`, `peer`
+--- @return string|dtls_core.StatusRequest|dtls_core.Presented|nil name with `closed`; with `question` what it is about
 function Session:poll() end
 
 -- Answers to questions. Each says whether it was taken: not where the question is not asked any more.
@@ -128,6 +132,10 @@ function Session:poll() end
 --- @param context? dtls_core.Context nil where there is no such host
 --- @return boolean taken
 function Session:answer_server_name(number, now, context) end
+
+--- @param responses string[] DER; empty where there is none
+--- @return boolean taken
+function Session:answer_ocsp_response(number, now, responses) end
 
 --- @param key? string nil where the identity is unknown
 --- @return boolean taken
@@ -188,13 +196,19 @@ function Session:established() end
 --- @field extended_master_secret boolean
 --- @field chain dtls_core.Certificate[] the peer's own first
 --- @field server_name? string
+--- @field ocsp_response? string DER
 --- @field psk_identity? string
+
+--- @class dtls_core.StatusRequest
+--- @field server_name? string
+--- @field chains dtls_core.Certificate[][]
 
 --- @class dtls_core.Presented
 --- @field chain dtls_core.Certificate[]
 --- @field authorized boolean
 --- @field authorization_error? string
 --- @field name? string
+--- @field ocsp_response? string DER
 --- @field resumed boolean
 
 --- @class dtls_core.Certificate

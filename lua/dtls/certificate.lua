@@ -38,11 +38,25 @@ function certificate.ofChain(from)
   return own
 end
 
+--- @class dtls.StatusRequest
+--- @field servername string? the host that the client wants (SNI), where it names one
+--- @field certificates dtls.Certificate[] those that may be presented to it, each with its chain: one for
+---   each key
+
+--- What an `ocspResponse` hook is asked about.
+--- @return dtls.StatusRequest
+function certificate.statusRequest(from)
+  local certificates = {}
+  for index, chain in ipairs(from.chains) do certificates[index] = certificate.ofChain(chain) end
+  return { servername = from.server_name, certificates = certificates }
+end
+
 --- @class dtls.Presented
 --- @field certificate dtls.Certificate? the peer's own, with its chain
 --- @field authorized boolean whether OpenSSL would have it
 --- @field authorizationError string? why not, as `NAME: sentence`
 --- @field name string? the name alone
+--- @field ocspResponse string? the OCSP response that a server has stapled, in DER
 --- @field resumed boolean whether an earlier session with this peer is being resumed
 
 --- What a `verify` hook sees of a peer.
@@ -53,6 +67,7 @@ function certificate.presented(from)
     authorized = from.authorized,
     authorizationError = from.authorization_error,
     name = from.name,
+    ocspResponse = from.ocsp_response,
     resumed = from.resumed,
   }
 end

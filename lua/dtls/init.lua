@@ -43,6 +43,7 @@ Context.__name = 'dtls.Context'
 --- with EHOOK: question.lua has it in full.
 --- @alias dtls.VerifyHook fun(peer: dtls.Presented, session: dtls.Session, done: function): boolean?, string?
 --- @alias dtls.PskHook fun(about: string?, session: dtls.Session, done: function): any
+--- @alias dtls.OcspHook fun(request: dtls.StatusRequest, session: dtls.Session, done: function): any
 --- @alias dtls.SniHook fun(name: string?, session: dtls.Session, done: function): dtls.Context?
 
 --- @class dtls.ContextOptions
@@ -54,6 +55,10 @@ Context.__name = 'dtls.Context'
 ---   chain with a CA that has none, or one out of date, is refused
 --- @field fingerprints? string|string[] SHA-256 of the certificates that peers are accepted by, and by
 ---   nothing else: not by CA, name or date; `AB:CD:…`, with or without colons, or as in SDP
+--- @field ocspResponse? string|string[]|dtls.OcspHook what a server staples to its certificate for clients
+---   that want it: an OCSP response in DER (or one for each certificate), or a hook
+--- @field requestOCSP? boolean a client wants its server's OCSP response, and believes it; false by default
+--- @field requireOCSP? boolean a client refuses a server without one; false by default
 --- @field requestCert? boolean a server asks its peers for a certificate; false by default
 --- @field rejectUnauthorized? boolean refuse a peer that cannot be verified; true by default
 --- @field verify? dtls.VerifyHook whether a peer is welcome, whatever OpenSSL thinks of it. Asked before

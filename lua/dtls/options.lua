@@ -77,6 +77,10 @@ kinds = {
     isPsk,
     'a table of strings, identity to key; or { identity = …, key = … } and nothing else; or a function',
   },
+  ocspResponse = {
+    function (v) return type(v) == 'function' or (type(v) == 'string' and v ~= '') or isListOfStrings(v) end,
+    'a string, a list of strings or a function',
+  },
   sni = {
     function (v) return type(v) == 'function' or type(v) == 'table' end,
     'a table of contexts by host name, or a function',
@@ -102,6 +106,9 @@ local contextOptions = {
   ca = 'strings',
   crl = 'strings',
   fingerprints = 'strings',
+  ocspResponse = 'ocspResponse',
+  requestOCSP = 'boolean',
+  requireOCSP = 'boolean',
   requestCert = 'boolean',
   rejectUnauthorized = 'boolean',
   verify = 'hook',
@@ -122,6 +129,9 @@ local contextOptions = {
   retransmitTimeout = 'deadline',
   keylog = 'keylog',
 }
+
+-- Which of them may be one string for a list of one.
+local lists = { strings = true, ocspResponse = true }
 
 local function with(base, more)
   local all = {}
@@ -159,6 +169,9 @@ local spelling = {}
 for _, kindsOf in pairs(options) do
   for name in pairs(kindsOf) do spelling[snake(name)] = name end
 end
+
+--- Whether it is a list of nothing but strings.
+options.isListOfStrings = isListOfStrings
 
 local home = debug.getinfo(1, 'S').source:match('^.*[/\\]') or ''
 
@@ -222,7 +235,7 @@ function options.forCore(given)
   local out, hooks = {}, {}
   for name, kind in pairs(contextOptions) do
     local value = given[name]
-    if kind == 'strings' and type(value) == 'string' then value = { value } end
+    if lists[kind] and type(value) == 'string' then value = { value } end
     if type(value) == 'function' then hooks[name], value = value, true end
     out[snake(name)] = value
   end
@@ -230,9 +243,14 @@ function options.forCore(given)
 end
 interpreted(options.forCore)
 
+--- An option's name as users write it, from the core's.
+function options.publicName(option)
+  return spelling[option] or option
+end
+
 --- Raises what the core refused: `option` in its own spelling, and a sentence.
 function options.refuse(caller, option, sentence)
-  options.raise('%s: options.%s %s', caller, spelling[option] or option, sentence)
+  options.raise('%s: options.%s %s', caller, options.publicName(option), sentence)
 end
 
 return options

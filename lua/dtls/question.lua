@@ -16,6 +16,7 @@
 local certificate = require('dtls/certificate')
 local log = require('dtls/log')
 local loop = require('dtls/loop')
+local options = require('dtls/options')
 local turns = require('dtls/turns')
 
 local question = {}
@@ -65,6 +66,19 @@ kinds.peer = {
   end,
 }
 
+kinds.ocsp_response = {
+  hook = hookOf('ocspResponse'),
+  show = certificate.statusRequest,
+  answer = function (core, number, responses)
+    if responses == nil then responses = {} end
+    if type(responses) == 'string' then responses = { responses } end
+    if not options.isListOfStrings(responses) then
+      return mustBe('an OCSP response in DER, a list of them, or nil for none', responses)
+    end
+    core:answer_ocsp_response(number, loop.now(), responses)
+  end,
+}
+
 kinds.server_name = {
   hook = function (session) return session._endpoint._sni, 'sni' end,
   answer = function (core, number, context, _, session)
@@ -73,7 +87,8 @@ kinds.server_name = {
       if not fits then return mustBe('a context, as dtls.createContext makes, or nil for none', context) end
       local ready, option, sentence = context.core:check_server()
       if not ready then
-        return ('answered a context that cannot serve: options.%s %s'):format(option, sentence)
+        local name = options.publicName(option)
+        return ('answered a context that cannot serve: options.%s %s'):format(name, sentence)
       end
     end
     core:answer_server_name(number, loop.now(), context and context.core)

@@ -150,6 +150,13 @@ function Session:getPeerCertificate()
   return self._shown and certificate.ofChain(self._shown.chain)
 end
 
+--- The OCSP response that the server has stapled to its certificate (RFC 6066 section 8), in DER; nil where
+--- there is none.
+--- @return string?
+function Session:getOCSPResponse()
+  return self._shown and self._shown.ocsp_response
+end
+
 --- The identity by which a pre-shared key was chosen (RFC 4279); nil where none was.
 --- @return string?
 function Session:getPskIdentity()

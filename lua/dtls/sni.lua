@@ -35,7 +35,9 @@ local function normalize(caller, given)
     if not plain then options.raise('%s: %s %s', caller, where, fault) end
     options.checkValue(caller, where, 'context', context)
     local ready, option, sentence = context.core:check_server()
-    if not ready then options.raise('%s: %s: options.%s %s', caller, where, option, sentence) end
+    if not ready then
+      options.raise('%s: %s: options.%s %s', caller, where, options.publicName(option), sentence)
+    end
     if contexts[plain] then options.raise('%s: %s is given twice', caller, where) end
     contexts[plain] = context
   end

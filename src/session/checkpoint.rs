@@ -7,9 +7,10 @@ use crate::desk::{Desk, PskPair};
 use crate::error::{Error, Name};
 use crate::ffi;
 use crate::judge::judge;
+use crate::ocsp::{self, Staple};
 use crate::output::{Output, Reason};
 use crate::psk::{self, Psk};
-use crate::question::{Answer, Question};
+use crate::question::{Answer, Question, StatusRequest};
 use crate::reassembly::Message;
 use crate::record::{self, ALERT, DTLS_1_2};
 use crate::session::Role;
@@ -31,6 +32,8 @@ pub(super) enum Decision {
     ServerName,
     /// Which of the application protocols that it offers we speak.
     ApplicationProtocol,
+    /// What is stapled to our certificate.
+    OcspResponse,
     /// Whether the peer is who it should be.
     Peer,
     /// Which key this client has.
@@ -73,6 +76,7 @@ impl Decision {
             Decision::ServerName => "sni",
             // Decided by the lists alone.
             Decision::ApplicationProtocol => "ALPNProtocols",
+            Decision::OcspResponse => "ocspResponse",
             Decision::Peer => "verify",
             Decision::PskIdentity | Decision::PskHint => "psk",
         }
@@ -84,6 +88,7 @@ impl Decision {
             (self, answer),
             (_, Answer::Failed(_))
                 | (Decision::ServerName, Answer::Context(_))
+                | (Decision::OcspResponse, Answer::OcspResponse(_))
                 | (Decision::Peer, Answer::Peer(_))
                 | (Decision::PskIdentity, Answer::Key(_))
                 | (Decision::PskHint, Answer::Psk(_))
@@ -141,6 +146,7 @@ impl Session {
         match (decision, message) {
             (Decision::ServerName, _) => self.decide_server_name(),
             (Decision::ApplicationProtocol, _) => self.decide_application_protocol(),
+            (Decision::OcspResponse, _) => self.decide_ocsp_response(),
             (Decision::Peer, _) => self.decide_peer(),
             (Decision::PskIdentity, Some(message)) if self.uses_psk() => {
                 // One that holds no identity is for OpenSSL to refuse.
@@ -172,6 +178,22 @@ impl Session {
         }
     }
 
+    fn decide_ocsp_response(&mut self) -> Decided {
+        match self.config().ocsp_response.clone() {
+            Some(staple) if self.shown.wishes.status_request => match staple {
+                Staple::Ask => Decided::Ask(Question::OcspResponse(StatusRequest {
+                    server_name: self.shown.wishes.server_name.clone(),
+                    chains: self.context.chains(),
+                })),
+                Staple::Given(responses) => {
+                    self.shown.ocsp_responses = responses;
+                    Decided::Settled
+                }
+            },
+            _ => Decided::Settled,
+        }
+    }
+
     /// OpenSSL has verified the peer's certificate, and has refused one that it must. What is left is
     /// what only we know how to judge, and a resumed session, which it takes as it is.
     fn decide_peer(&mut self) -> Decided {
@@ -179,7 +201,7 @@ impl Session {
             return Decided::Settled;
         }
         let Some(engine) = &self.engine else { return Decided::Settled };
-        let presented = judge(engine.ssl(), self.context.trust());
+        let presented = judge(engine.ssl(), &self.context);
         self.shown.verdict = Some(presented.verdict.clone());
         if self.config().ask_peer {
             return Decided::Ask(Question::Peer(presented));
@@ -233,6 +255,7 @@ impl Session {
                 };
                 Err(Error::new(Name::ServerName, sentence))
             }
+            Answer::OcspResponse(responses) => self.take_ocsp_responses(responses),
             Answer::Key(key) => self.take_key(key),
             Answer::Psk(pair) => self.take_pair(pair),
             Answer::Peer(Ok(())) => {
@@ -246,6 +269,18 @@ impl Session {
             }),
             Answer::Failed(sentence) => Err(Error::new(Name::Hook, sentence)),
         }
+    }
+
+    /// Goes on with these responses to choose from.
+    fn take_ocsp_responses(&mut self, responses: Vec<Vec<u8>>) -> Result<(), Error> {
+        let chains = self.context.chains();
+        let fault =
+            responses.iter().find_map(|der| ocsp::fault(der, chains.iter().flat_map(|it| it.first())));
+        if let Some(fault) = fault {
+            return Err(Error::new(Name::Hook, format!("the answer of the ocspResponse hook {fault}")));
+        }
+        self.shown.ocsp_responses = responses;
+        Ok(())
     }
 
     /// Goes on with the key of the client whose identity lies on the desk, or with none.

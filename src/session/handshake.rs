@@ -43,7 +43,7 @@ impl Session {
         let decisions: &[Decision] = match (&self.role, message.kind) {
             (Role::Server { .. }, kind::CLIENT_HELLO) => {
                 self.shown.wishes = Wishes::read_untrusted(&message.body);
-                &[Decision::ServerName, Decision::ApplicationProtocol]
+                &[Decision::ServerName, Decision::ApplicationProtocol, Decision::OcspResponse]
             }
             (Role::Server { .. }, kind::CLIENT_KEY_EXCHANGE) if self.has_peer_certificate() => {
                 // Whether the peer has its key as well shows in the CertificateVerify behind it.
@@ -97,7 +97,12 @@ impl Session {
         let Role::Server { plaintext_offset, .. } = self.role else { return };
         let Some(hello) = self.screen.take(Phase::Plaintext) else { return };
         let begun = Engine::new(self.context.server_ssl(), plaintext_offset).and_then(|mut engine| {
-            Desk::of(engine.ssl()).papers().alpn_protocol = self.shown.alpn_protocol.take();
+            {
+                let desk = Desk::of(engine.ssl());
+                let mut papers = desk.papers();
+                papers.alpn_protocol = self.shown.alpn_protocol.take();
+                papers.ocsp_responses = std::mem::take(&mut self.shown.ocsp_responses);
+            }
             engine.feed(&hello);
             engine.listen()?;
             Ok(engine)

@@ -7,7 +7,7 @@ use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
 use openssl::pkey::{Id, PKey, Private};
 use openssl::rsa::Rsa;
-use openssl::x509::extension::{BasicConstraints, KeyUsage, SubjectAlternativeName};
+use openssl::x509::extension::{BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAlternativeName};
 use openssl::x509::{X509Name, X509};
 use std::sync::OnceLock;
 
@@ -40,13 +40,22 @@ pub struct Template {
     pub valid: (i64, i64),
     /// Whether its key may sign anything but certificates.
     pub signs: bool,
+    /// Whether it may sign OCSP responses for its issuer.
+    pub responder: bool,
     /// Makes it longer by so many bytes of a subject that nobody reads.
     pub padding: usize,
 }
 
 impl Default for Template {
     fn default() -> Template {
-        Template { name: "server.test", ca: false, valid: (-1, 30), signs: true, padding: 0 }
+        Template {
+            name: "server.test",
+            ca: false,
+            valid: (-1, 30),
+            signs: true,
+            responder: false,
+            padding: 0,
+        }
     }
 }
 
@@ -85,6 +94,9 @@ pub fn issue(template: &Template, key: &Key, issuer: Option<&Issued>) -> Issued 
     }
     if !template.signs {
         builder.append_extension(KeyUsage::new().key_cert_sign().build().unwrap()).unwrap();
+    }
+    if template.responder {
+        builder.append_extension(ExtendedKeyUsage::new().other("OCSPSigning").build().unwrap()).unwrap();
     }
     let signer = issuer.map_or(key, |issuer| &issuer.key);
     let edwards = matches!(signer.id(), Id::ED25519 | Id::ED448);
