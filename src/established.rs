@@ -5,6 +5,7 @@ use crate::desk::Desk;
 use crate::error::{Error, Name};
 use crate::ffi;
 use crate::record::MAX_PLAINTEXT;
+use crate::resumption::{is_in_time, Kept};
 use openssl::ssl::SslRef;
 use openssl::x509::{X509VerifyResult, X509};
 
@@ -19,6 +20,10 @@ pub struct Established {
     pub server_name: Option<String>,
     /// The identity by which a pre-shared key was chosen.
     pub psk_identity: Option<Vec<u8>>,
+    /// Whether it resumes an earlier session.
+    pub resumed: bool,
+    /// What a client's user may keep to resume it later; `None` where that cannot be, and on servers.
+    pub kept: Option<Kept>,
     /// The protocol version in OpenSSL's words: `DTLSv1.2`.
     pub protocol: &'static str,
     /// The cipher suite.
@@ -44,18 +49,16 @@ impl Established {
     /// was asked for a certificate.
     pub(crate) fn of(ssl: &SslRef, asked: bool) -> Established {
         let chain = peer_chain(ssl);
-        let verdict = match (chain.first(), ssl.verify_result()) {
-            (None, _) => Err(Error::new(Name::NoCertificate, "the peer presented no certificate")),
-            (Some(_), X509VerifyResult::OK) => Ok(()),
-            (Some(_), result) => Err(Error::certificate(result)),
-        };
+        let verdict = verdict(ssl, &chain);
         let record = ffi::max_fragment_length(ssl).unwrap_or(MAX_PLAINTEXT);
         let cipher = ssl.current_cipher();
         Established {
             verification: asked.then_some(verdict),
             chain,
             server_name: None,
-            psk_identity: Desk::of(ssl).psk_identity(),
+            psk_identity: Desk::of(ssl).psk_identity().or_else(|| ffi::psk_identity(ssl)),
+            resumed: ssl.session_reused(),
+            kept: None,
             protocol: ssl.version_str(),
             cipher: Cipher {
                 name: cipher.map_or("unknown", |cipher| cipher.name()),
@@ -64,6 +67,20 @@ impl Established {
             max_message: record,
             max_payload: ffi::data_mtu(ssl).min(record),
         }
+    }
+}
+
+/// What OpenSSL thinks of the peer's certificates. A resumed session has kept its verdict, which time may
+/// have overtaken since.
+pub(crate) fn verdict(ssl: &SslRef, chain: &[X509]) -> Result<(), Error> {
+    const EXPIRED: std::ffi::c_int = 10;
+    match (chain.first(), ssl.verify_result()) {
+        (None, _) => Err(Error::new(Name::NoCertificate, "the peer presented no certificate")),
+        (Some(own), X509VerifyResult::OK) if ssl.session_reused() && !is_in_time(own) => {
+            Err(Error::certificate(ffi::verify_result(EXPIRED)))
+        }
+        (Some(_), X509VerifyResult::OK) => Ok(()),
+        (Some(_), fault) => Err(Error::certificate(fault)),
     }
 }
 

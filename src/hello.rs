@@ -75,6 +75,8 @@ pub struct Wishes {
     pub status_request: bool,
     /// Whether it offers the extended master secret (RFC 7627).
     pub extended_master_secret: bool,
+    /// Whether it brings a ticket (RFC 5077).
+    pub ticket: bool,
 }
 
 impl Wishes {
@@ -102,6 +104,8 @@ impl Wishes {
                 0 => self.server_name = host_name(content),
                 5 => self.status_request = true,
                 23 => self.extended_master_secret = true,
+                // An empty one asks for a ticket.
+                35 => self.ticket = !content.is_empty(),
                 _ => {}
             }
         }

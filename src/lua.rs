@@ -14,7 +14,9 @@ use crate::gate::{Gate, Verdict};
 use crate::output::Output;
 use crate::psk::Psk;
 use crate::question::{Answer, Presented, Question};
+use crate::resumption::{self, Earlier};
 use crate::session::{Deadlines, Session, Terms};
+use crate::ticket::TicketKeys;
 use bytes::Bytes;
 use mlua::prelude::*;
 use mlua::{MultiValue, UserData, UserDataMethods};
@@ -33,12 +35,15 @@ fn open(lua: &Lua) -> LuaResult<LuaTable> {
     module.set("context", lua.create_function(context)?)?;
     module.set("gate", lua.create_function(gate)?)?;
     module.set("generate_certificate", lua.create_function(generate_certificate)?)?;
+    module.set("is_session", lua.create_function(is_session)?)?;
     Ok(module)
 }
 
 struct LuaContext(Rc<Context>);
 struct LuaGate(Gate);
 struct LuaSession(Session);
+struct LuaTicketKeys(TicketKeys);
+struct LuaEarlier(Earlier);
 
 fn context(lua: &Lua, options: LuaTable) -> LuaResult<MultiValue> {
     let made = match config(&options)? {
@@ -64,6 +69,10 @@ fn generate_certificate(lua: &Lua, (names, days): (Vec<String>, u32)) -> LuaResu
         }
         Err(error) => (LuaNil, error.to_string()).into_lua_multi(lua),
     }
+}
+
+fn is_session(_: &Lua, bytes: LuaString) -> LuaResult<bool> {
+    Ok(resumption::is_kept(&bytes.as_bytes()))
 }
 
 /// Reads the core's spelling of the options, whose types `options.lua` has checked.
@@ -113,6 +122,10 @@ fn config(options: &LuaTable) -> LuaResult<Result<Config, Refusal>> {
         retransmit_timeout_ms: options
             .get::<Option<u32>>("retransmit_timeout")?
             .unwrap_or(default.retransmit_timeout_ms),
+        session_timeout_s: options
+            .get::<Option<u32>>("session_timeout")?
+            .unwrap_or(default.session_timeout_s),
+        session_cache: options.get::<Option<bool>>("session_cache")?.unwrap_or(default.session_cache),
     }))
 }
 
@@ -149,15 +162,40 @@ impl UserData for LuaContext {
                     idle_ms: terms.get("idle_ms")?,
                 },
                 ask_server_name: terms.get("ask_server_name")?,
+                tickets: terms
+                    .get::<Option<LuaUserDataRef<LuaTicketKeys>>>("tickets")?
+                    .map(|keys| keys.0.clone()),
             };
             let made = Session::server(&this.0, &datagram.as_bytes(), &terms, now);
             or_failure(lua, made.map(LuaSession))
         });
-        type Connect = (String, u64, u64, u64);
-        methods.add_method("connect", |lua, this, (name, handshake_ms, idle_ms, now): Connect| {
+        type Connect = (String, Option<LuaUserDataRef<LuaEarlier>>, u64, u64, u64);
+        methods.add_method("connect", |lua, this, (name, earlier, handshake_ms, idle_ms, now): Connect| {
             let deadlines = Deadlines { handshake_ms, idle_ms };
-            let made = Session::client(&this.0, PeerName::parse(&name), deadlines, now);
+            let earlier = earlier.map(|earlier| earlier.0.clone());
+            let made = Session::resuming(&this.0, PeerName::parse(&name), earlier, deadlines, now);
             or_failure(lua, made.map(LuaSession))
+        });
+        methods.add_method("earlier", |lua, this, (name, kept): (String, LuaString)| {
+            let earlier = this.0.earlier(&PeerName::parse(&name), &kept.as_bytes());
+            or_failure(lua, earlier.map(LuaEarlier))
+        });
+        methods.add_method("ticket_keys", |lua, this, secrets: Option<Vec<LuaString>>| {
+            let made = match secrets {
+                Some(secrets) => TicketKeys::with_secrets(&to_bytes(secrets)),
+                None => Ok(TicketKeys::random(this.0.config().session_timeout_s.into())),
+            };
+            or_refusal(lua, made.map(LuaTicketKeys))
+        });
+    }
+}
+
+impl UserData for LuaEarlier {}
+
+impl UserData for LuaTicketKeys {
+    fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
+        methods.add_method("set", |lua, this, secrets: Vec<LuaString>| {
+            or_refusal(lua, this.0.set_secrets(&to_bytes(secrets)).map(|()| true))
         });
     }
 }
@@ -225,6 +263,13 @@ fn answers<M: UserDataMethods<LuaSession>>(methods: &mut M) {
         });
         Ok(this.0.answer(number, Answer::Psk(pair), now))
     });
+    methods.add_method_mut(
+        "answer_cached_session",
+        |_, this, (number, now, kept): (u32, u64, Option<LuaString>)| {
+            let kept = kept.map(|kept| kept.as_bytes().to_vec());
+            Ok(this.0.answer(number, Answer::CachedSession(kept), now))
+        },
+    );
     type Peer = (u32, u64, bool, Option<LuaString>);
     methods.add_method_mut("answer_peer", |_, this, (number, now, welcome, reason): Peer| {
         let reason = reason.map(|reason| reason.to_string_lossy());
@@ -240,6 +285,7 @@ fn answers<M: UserDataMethods<LuaSession>>(methods: &mut M) {
 fn question(lua: &Lua, number: u32, question: Question) -> LuaResult<MultiValue> {
     let (kind, about) = match question {
         Question::ServerName(name) => ("server_name", name.into_lua(lua)?),
+        Question::CachedSession(id) => ("cached_session", LuaValue::String(lua.create_string(id)?)),
         Question::PskIdentity(identity) => ("psk_identity", LuaValue::String(lua.create_string(identity)?)),
         Question::PskHint(None) => ("psk_hint", LuaNil),
         Question::PskHint(Some(hint)) => ("psk_hint", LuaValue::String(lua.create_string(hint)?)),
@@ -274,6 +320,10 @@ fn shown(lua: &Lua, established: &Established) -> LuaResult<LuaTable> {
     }
     table.set("chain", describe_all(lua, &established.chain)?)?;
     table.set("server_name", established.server_name.as_deref())?;
+    table.set("resumed", established.resumed)?;
+    if let Some(kept) = &established.kept {
+        table.set("session", lua.create_string(kept.bytes())?)?;
+    }
     if let Some(identity) = &established.psk_identity {
         table.set("psk_identity", lua.create_string(identity)?)?;
     }
@@ -286,6 +336,9 @@ fn poll(lua: &Lua, session: &mut Session) -> LuaResult<MultiValue> {
         Output::Connected => "connected".into_lua_multi(lua),
         Output::Message(message) => ("message", lua.create_string(message)?).into_lua_multi(lua),
         Output::Question(number, asked) => question(lua, number, asked),
+        Output::Session(id, kept) => {
+            ("session", lua.create_string(id)?, lua.create_string(kept.bytes())?).into_lua_multi(lua)
+        }
         Output::Closed(reason, None) => ("closed", reason.as_str()).into_lua_multi(lua),
         Output::Closed(reason, Some(error)) => {
             ("closed", reason.as_str(), error.to_string(), error.name.as_str()).into_lua_multi(lua)

@@ -2,6 +2,7 @@
 
 use crate::error::Error;
 use crate::question::Question;
+use crate::resumption::Kept;
 use bytes::Bytes;
 
 /// What a [`Session`](crate::Session) wants done, in order.
@@ -20,6 +21,9 @@ pub enum Output {
     /// Decide this, now or later, and call [`answer`](crate::Session::answer) with the number. The
     /// handshake waits, and its deadline does not.
     Question(u32, Question),
+    /// This server's session can be resumed by this id: keep it, for the [`Question::CachedSession`] of a
+    /// later one. Comes right before [`Output::Connected`].
+    Session(Vec<u8>, Kept),
     /// The session is over. Comes once, after everything else it had to say.
     Closed(Reason, Option<Error>),
     /// Call [`expire`](crate::Session::expire) at this time, in milliseconds on the caller's

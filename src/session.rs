@@ -11,13 +11,17 @@ use crate::hello::{Hello, Wishes};
 use crate::output::{Output, Reason};
 use crate::reassembly::Expect;
 use crate::record::{self, Record};
+use crate::resumption::Earlier;
 use crate::screen::{Admission, Phase, Screen};
+use crate::ticket::TicketKeys;
 use bytes::Bytes;
+use openssl::ssl::SslSession;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
 mod checkpoint;
 mod handshake;
+mod resumption;
 
 use checkpoint::Checkpoint;
 
@@ -37,12 +41,14 @@ pub struct Terms {
     pub deadlines: Deadlines,
     /// Whether the user is asked which context serves the host that the client wants.
     pub ask_server_name: bool,
+    /// What its tickets are sealed with; `None` for no tickets.
+    pub tickets: Option<TicketKeys>,
 }
 
 impl From<Deadlines> for Terms {
     /// Nothing but deadlines.
     fn from(deadlines: Deadlines) -> Terms {
-        Terms { deadlines, ask_server_name: false }
+        Terms { deadlines, ask_server_name: false, tickets: None }
     }
 }
 
@@ -100,6 +106,8 @@ struct Shown {
     verdict: Option<Result<(), Error>>,
     /// What is probably wrong, if the handshake comes to no end.
     suspicion: Option<Error>,
+    /// The earlier session that the user has kept for the id in the hello.
+    cached: Option<SslSession>,
     /// Whether it has been decided that an earlier session may be resumed.
     resumption_judged: bool,
 }
@@ -107,11 +115,14 @@ struct Shown {
 enum Role {
     Client {
         name: PeerName,
+        /// The earlier session that it offers to resume.
+        earlier: Option<Earlier>,
         /// How often it has started afresh.
         restarts: u32,
     },
     Server {
         ask_server_name: bool,
+        tickets: Option<TicketKeys>,
         /// What is added to the numbers of our plaintext records: RFC 6347 section 4.2.1 has
         /// ServerHello continue from the ClientHello, OpenSSL starts at 1 (openssl#32063).
         plaintext_offset: u64,
@@ -139,11 +150,26 @@ impl Session {
         deadlines: Deadlines,
         now: u64,
     ) -> Result<Session, Error> {
+        Session::resuming(context, name, None, deadlines, now)
+    }
+
+    /// Starts a client session that offers to resume an earlier one.
+    ///
+    /// # Errors
+    ///
+    /// As [`client`](Session::client).
+    pub fn resuming(
+        context: &Rc<Context>,
+        name: PeerName,
+        earlier: Option<Earlier>,
+        deadlines: Deadlines,
+        now: u64,
+    ) -> Result<Session, Error> {
         if !name.is_certifiable() {
             return Err(Error::new(Name::Handshake, "no certificate can be for that name"));
         }
-        let engine = Engine::new(context.client_ssl(&name), 0)?;
-        let role = Role::Client { name, restarts: 0 };
+        let engine = Engine::new(context.client_ssl(&name, earlier.as_ref()), 0)?;
+        let role = Role::Client { name, earlier, restarts: 0 };
         let mut session = Session::new(context, role, Screen::new(Expect::Server, 0), deadlines, now);
         session.engine = Some(engine);
         session.drive();
@@ -161,7 +187,8 @@ impl Session {
             .map_err(|_| Error::new(Name::Handshake, "the datagram does not begin with a ClientHello"))?;
         // OpenSSL will number ServerHello 1, as if the hello had been the second record.
         let plaintext_offset = hello.record_sequence.wrapping_sub(1);
-        let role = Role::Server { ask_server_name: terms.ask_server_name, plaintext_offset };
+        let tickets = terms.tickets.clone();
+        let role = Role::Server { ask_server_name: terms.ask_server_name, tickets, plaintext_offset };
         let screen = Screen::new(context.expect_from_client(), hello.message_sequence);
         let mut session = Session::new(context, role, screen, terms.deadlines, now);
         session.plaintext_sequence = hello.record_sequence;

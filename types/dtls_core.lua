@@ -30,6 +30,8 @@ local core = {}
 --- @field sigalgs? string
 --- @field mtu? integer
 --- @field retransmit_timeout? integer
+--- @field session_timeout? integer seconds
+--- @field session_cache? boolean whether to ask for a server's sessions, and to tell of them
 
 --- @param config dtls_core.Config
 --- @return dtls_core.Context|nil context, string? option, string? sentence
@@ -44,6 +46,11 @@ function core.gate(wall_seconds, secrets) end
 --- @param days integer
 --- @return string|nil cert, string key_or_sentence, string? fingerprint256
 function core.generate_certificate(names, days) end
+
+--- Whether a string may be what `established().session` was once.
+--- @param kept string
+--- @return boolean
+function core.is_session(kept) end
 
 --- @class dtls_core.Context
 local Context = {}
@@ -67,15 +74,39 @@ function Context:accept(datagram, terms, now) end
 --- @class dtls_core.Terms
 --- @field handshake_ms integer
 --- @field idle_ms integer 0 for ever
+--- @field tickets? dtls_core.TicketKeys nil for no tickets
 --- @field ask_server_name boolean whether to ask which context serves the host that the client wants
 
 --- A session with the server that is called `name`.
 --- @param name string a host name or an IP address
+--- @param earlier? dtls_core.Earlier a session to be resumed
 --- @param handshake_ms integer
 --- @param idle_ms integer 0 for ever
 --- @param now integer
 --- @return dtls_core.Session|nil session, string? err, string? name
-function Context:connect(name, handshake_ms, idle_ms, now) end
+function Context:connect(name, earlier, handshake_ms, idle_ms, now) end
+
+--- Reads what `established().session` was in an earlier session with that server.
+--- @param name string
+--- @param kept string
+--- @return dtls_core.Earlier|nil earlier, string? err, string? name
+function Context:earlier(name, kept) end
+
+--- A ring of keys for session tickets.
+--- @param secrets? string[] newest first; random ones without
+--- @return dtls_core.TicketKeys|nil keys, string? option, string? sentence
+function Context:ticket_keys(secrets) end
+
+--- An earlier session that a client may offer to resume.
+--- @class dtls_core.Earlier
+
+--- @class dtls_core.TicketKeys
+local TicketKeys = {}
+
+--- Replaces the keys, for all that share the ring.
+--- @param secrets string[]
+--- @return true|nil ok, string? option, string? sentence
+function TicketKeys:set(secrets) end
 
 --- @class dtls_core.Gate
 local Gate = {}
@@ -109,10 +140,11 @@ function Session:destroy() end
 --- @param now integer
 function Session:expire(now) end
 
---- @return 'transmit'|'message'|'connected'|'question'|'closed'|'timeout' kind
---- @return string|integer|nil what the datagram, the message, the question's number, the reason, or when to
----   call `expire`
---- @return string? err with `closed`; with `question` its kind: `server_name`, `psk_identity`, `psk_hint`, `peer`
+--- @return 'transmit'|'message'|'session'|'connected'|'question'|'closed'|'timeout' kind
+--- @return string|integer|nil what the datagram, the message, the session's id, the question's number, the
+---   reason, or when to call `expire`
+--- @return string? err with `closed`; with `session` what to keep for that id; with `question` its kind:
+---   `server_name`, `cached_session`, `psk_identity`, `psk_hint`, `peer`
 --- @return string|dtls_core.Presented|nil name with `closed`; with `question` what it is about
 function Session:poll() end
 
@@ -121,6 +153,10 @@ function Session:poll() end
 --- @param context? dtls_core.Context nil where there is no such host
 --- @return boolean taken
 function Session:answer_server_name(number, now, context) end
+
+--- @param kept? string what to keep for that id was; nil where there is nothing
+--- @return boolean taken
+function Session:answer_cached_session(number, now, kept) end
 
 --- @param key? string nil where the identity is unknown
 --- @return boolean taken
@@ -160,6 +196,8 @@ function Session:established() end
 --- @field chain dtls_core.Certificate[] the peer's own first
 --- @field server_name? string
 --- @field psk_identity? string
+--- @field resumed boolean
+--- @field session? string what a client may keep to resume it
 
 --- @class dtls_core.Presented
 --- @field chain dtls_core.Certificate[]

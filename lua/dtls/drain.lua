@@ -4,6 +4,7 @@
 local guard = require('dtls/guard')
 local log = require('dtls/log')
 local question = require('dtls/question')
+local resumption = require('dtls/resumption')
 
 local drain = {}
 
@@ -76,6 +77,8 @@ local function act(endpoint, session)
     elseif kind == 'question' then
       -- The answer may come in this very call, which then is part of this drain.
       question.ask(session, a, b, c, drain.run)
+    elseif kind == 'session' then
+      resumption.keep(endpoint, session, a, b)
     elseif kind == 'connected' then
       welcome(endpoint, session)
     else

@@ -9,6 +9,7 @@ local client = require('dtls/client')
 local core = require('dtls_core')
 local loop = require('dtls/loop')
 local options = require('dtls/options')
+local resumption = require('dtls/resumption')
 local sni = require('dtls/sni')
 
 local dtls = {
@@ -61,6 +62,18 @@ Context.__name = 'dtls.Context'
 --- @field sigalgs? string an OpenSSL signature algorithm list
 --- @field mtu? integer the UDP payload that handshake datagrams may fill, 256 to 4096; 1200 by default
 --- @field retransmitTimeout? integer the first retransmission timeout; 1000 by default, doubles to 60000
+--- @field sessionTimeout? integer how long a session may be resumed, in seconds; 7200 by default, 0 for not
+---   at all
+--- @field sessionCache? dtls.SessionCache where a server keeps sessions that are resumed by an id; by default
+---   it remembers some thousands itself. Only for clients that take no tickets, or with `ticketKeys = false`
+
+--- Where a server's sessions are kept, to be shared by processes or to outlive them. What is kept is
+--- opaque and secret: whoever has it can read what is said in the session. It is worth nothing any more
+--- after `sessionTimeout` seconds.
+--- @class dtls.SessionCache
+--- @field get fun(id: string, session: dtls.Session, done: function): string? a hook: what `set` was given
+---   for that id, or nil
+--- @field set fun(id: string, data: string, session: dtls.Session) may yield; its failure is a `'warning'`
 
 --- @class dtls.SessionOptions: dtls.ContextOptions
 --- @field context? dtls.Context instead of the options of a context
@@ -74,6 +87,9 @@ Context.__name = 'dtls.Context'
 --- @field maxSessions? integer 100000 by default; peers beyond it get no answer
 --- @field cookieSecret? string|string[] 16 bytes or more, newest first, for processes that share an
 ---   address; random by default
+--- @field ticketKeys? string|string[]|false what session tickets are sealed with: 32 bytes or more, newest
+---   first, for tickets that outlive the process or that several share; random by default, and replaced
+---   about every `sessionTimeout`; false for no tickets
 
 --- @class dtls.PeerOptions
 --- @field context? dtls.Context another than the endpoint's
@@ -83,6 +99,7 @@ Context.__name = 'dtls.Context'
 --- @field port integer
 --- @field servername? string the name that the certificate must be for, and that is sent (SNI) unless it
 ---   is an IP address; by default the host
+--- @field session? string what `session:getSession` returned earlier, to be resumed
 
 --- @class dtls.ConnectOptions: dtls.SessionOptions, dtls.PeerOptions
 --- @field localAddress? string the IP address to connect from
@@ -129,11 +146,12 @@ local function makeListener(caller, given, onConnection, check)
   -- Where a table of names has a context for everybody, the server needs none of its own.
   local context = contextFor(caller, given, not given.sni and check)
   local server = Server:new(context, {
-    sni = given.sni and sni.hook(caller, given.sni, context.core:check_server() and context),
+    sni = given.sni and sni.hook(caller, given.sni),
     handshakeTimeout = given.handshakeTimeout,
     idleTimeout = given.idleTimeout,
     maxSessions = given.maxSessions,
     cookieSecret = secrets,
+    ticketKeys = resumption.ring(caller, context, given.ticketKeys),
   })
   if onConnection then server:on('connection', onConnection) end
   return server

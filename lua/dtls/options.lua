@@ -1,6 +1,7 @@
 --- Checks camelCase options, raises at the caller's line, returns the core's snake_case table.
 
 local address = require('dtls/address')
+local core = require('dtls_core')
 local interpreted = require('dtls/interpreted')
 
 local options = {}
@@ -69,6 +70,25 @@ local kinds = {
     function (v) return type(v) == 'function' or type(v) == 'table' end,
     'a table of contexts by host name, or a function',
   },
+  -- A week is the longest that TLS 1.3 has sessions live (RFC 8446 section 4.6.1).
+  lifetime = {
+    function (v) return isInteger(v, 0, 7 * 24 * 60 * 60) end,
+    'a whole number of seconds up to a week, or 0 for none',
+  },
+  ticketKeys = {
+    function (v) return v == false or (type(v) == 'string' and v ~= '') or isListOfStrings(v) end,
+    'a string, a list of strings, or false for no tickets',
+  },
+  sessionCache = {
+    function (v)
+      return type(v) == 'table' and type(v.get) == 'function' and type(v.set) == 'function'
+    end,
+    'a table of two functions, { get = …, set = … }',
+  },
+  session = {
+    function (v) return type(v) == 'string' and core.is_session(v) end,
+    'a session, as session:getSession returns',
+  },
   hook = { function (v) return type(v) == 'function' end, 'a function' },
   bytesText = { function (v) return type(v) == 'string' and v ~= '' end, 'a string that is not empty' },
   context = {
@@ -97,6 +117,8 @@ local contextOptions = {
   sigalgs = 'string',
   mtu = 'bytes',
   retransmitTimeout = 'deadline',
+  sessionTimeout = 'lifetime',
+  sessionCache = 'sessionCache',
 }
 
 local function with(base, more)
@@ -113,9 +135,10 @@ options.createContext = contextOptions
 options.createEndpoint = with(with(contextOptions, sessionOptions), {
   maxSessions = 'count',
   cookieSecret = 'strings',
+  ticketKeys = 'ticketKeys',
   sni = 'sni',
 })
-local peerOptions = { host = 'string', port = 'peerPort', servername = 'string' }
+local peerOptions = { host = 'string', port = 'peerPort', servername = 'string', session = 'session' }
 options.connect = with(with(contextOptions, sessionOptions), with(peerOptions, {
   localAddress = 'ip',
   localPort = 'port',
@@ -186,7 +209,8 @@ function options.forCore(given)
   for name, kind in pairs(contextOptions) do
     local value = given[name]
     if kind == 'strings' and type(value) == 'string' then value = { value } end
-    if type(value) == 'function' then hooks[name], value = value, true end
+    local asks = type(value) == 'function' or (value and kind == 'sessionCache')
+    if asks then hooks[name], value = value, true end
     out[name:gsub('%u', function (letter) return '_' .. letter:lower() end)] = value
   end
   return out, hooks

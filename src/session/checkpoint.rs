@@ -5,7 +5,7 @@ use crate::config::Config;
 use crate::desk::{Desk, PskPair};
 use crate::engine::Engine;
 use crate::error::{Error, Name};
-use crate::established::peer_chain;
+use crate::established::{peer_chain, verdict};
 use crate::ffi;
 use crate::output::{Output, Reason};
 use crate::psk::{self, Psk};
@@ -14,7 +14,6 @@ use crate::reassembly::Message;
 use crate::record::{self, ALERT, DTLS_1_2};
 use crate::session::Role;
 use crate::suites;
-use openssl::x509::X509VerifyResult;
 
 /// A place in the handshake behind which it goes on when all is decided.
 pub(super) struct Checkpoint {
@@ -30,16 +29,20 @@ pub(super) struct Checkpoint {
 pub(super) enum Decision {
     /// Which context serves this client.
     ServerName,
+    /// Which earlier session goes by the id that the client names.
+    CachedSession,
     /// Whether the peer is who it should be.
     Peer,
     /// Which key this client has.
     PskIdentity,
     /// Which key to present ourselves with.
     PskHint,
+    /// Whether the identity of an earlier session, which is being resumed, is still known.
+    KnownIdentity,
 }
 
 /// How something was decided.
-enum Decided {
+pub(super) enum Decided {
     /// The handshake can go on.
     Settled,
     /// The user has to say.
@@ -102,7 +105,9 @@ impl Session {
     fn decide(&mut self, decision: Decision, message: Option<&Message>) -> Decided {
         match (decision, message) {
             (Decision::ServerName, _) => self.decide_server_name(),
+            (Decision::CachedSession, _) => self.decide_cached(),
             (Decision::Peer, _) => self.decide_peer(),
+            (Decision::KnownIdentity, _) => self.decide_known_identity(),
             (Decision::PskIdentity, Some(message)) if self.uses_psk() => {
                 self.decide_psk_identity(psk::identity_untrusted(&message.body).unwrap_or_default())
             }
@@ -181,6 +186,10 @@ impl Session {
                 };
                 Err(Error::new(Name::ServerName, sentence))
             }
+            Answer::CachedSession(kept) => {
+                self.take_cached(kept.as_deref());
+                Ok(())
+            }
             Answer::Key(key) => self.take_key(key),
             Answer::Psk(pair) => self.take_pair(pair),
             Answer::Peer(Ok(())) => {
@@ -213,7 +222,8 @@ impl Session {
                 let sentence =
                     format!("nobody here knows the PSK identity '{}'", pair.identity.escape_ascii());
                 let error = Error::new(Name::UnknownIdentity, sentence);
-                if !self.config().hide_unknown_identity {
+                // Who resumes a session was known once: there is nothing to hide, and no key to be wrong.
+                if !self.config().hide_unknown_identity || self.shown.resumption_judged {
                     return Err(error);
                 }
                 // Goes on with a key of nobody's, which fails as a wrong one does: in silence.
@@ -260,7 +270,7 @@ impl Session {
         suite.is_some_and(suites::uses_psk)
     }
 
-    fn lay_out(&mut self, pair: PskPair) {
+    pub(super) fn lay_out(&mut self, pair: PskPair) {
         self.desk().papers().psk = Some(pair);
     }
 
@@ -277,10 +287,5 @@ impl Session {
 fn presented(engine: &Engine) -> Presented {
     let ssl = engine.ssl();
     let chain = peer_chain(ssl);
-    let verdict = match ssl.verify_result() {
-        _ if chain.is_empty() => Err(Error::new(Name::NoCertificate, "the peer presented no certificate")),
-        X509VerifyResult::OK => Ok(()),
-        fault => Err(Error::certificate(fault)),
-    };
-    Presented { chain, verdict, resumed: ssl.session_reused() }
+    Presented { verdict: verdict(ssl, &chain), chain, resumed: ssl.session_reused() }
 }

@@ -1,6 +1,7 @@
 //! A session's way from the first record to its Finished.
 
 use super::checkpoint::{Checkpoint, Decision};
+use super::resumption::JUDGEMENT;
 use super::{Role, Session, Shown, Stage};
 use crate::desk::Desk;
 use crate::engine::Engine;
@@ -38,10 +39,13 @@ impl Session {
     /// Looks at a message that has come whole, and stops where something is to be decided about it
     /// before OpenSSL sees it.
     fn arrive(&mut self, message: Message) {
+        if message.kind == kind::CLIENT_KEY_EXCHANGE {
+            self.limit_lifetime();
+        }
         let decisions: &[Decision] = match (&self.role, message.kind) {
             (Role::Server { .. }, kind::CLIENT_HELLO) => {
                 self.shown.wishes = Wishes::read_untrusted(&message.body);
-                &[Decision::ServerName]
+                &[Decision::ServerName, Decision::CachedSession]
             }
             (Role::Server { .. }, kind::CLIENT_KEY_EXCHANGE) if self.has_peer_certificate() => {
                 // Whether the peer has its key as well shows in the CertificateVerify behind it.
@@ -94,6 +98,7 @@ impl Session {
         let Role::Server { plaintext_offset, .. } = self.role else { return };
         let Some(hello) = self.screen.take(Phase::Plaintext) else { return };
         let begun = Engine::new(self.context.server_ssl(), plaintext_offset).and_then(|mut engine| {
+            self.prepare_resumption(engine.ssl());
             engine.feed(&hello);
             engine.listen()?;
             Ok(engine)
@@ -108,9 +113,9 @@ impl Session {
     /// Never at once: that HelloVerifyRequest may be forged while the server goes on with the
     /// old hello, and of several that are on their way the new hello would take one for its own.
     pub(super) fn restart(&mut self) {
-        let Role::Client { name, restarts } = &mut self.role else { return };
+        let Role::Client { name, earlier, restarts } = &mut self.role else { return };
         *restarts += 1;
-        let fresh = Engine::new(self.context.client_ssl(name), 0);
+        let fresh = Engine::new(self.context.client_ssl(name, earlier.as_ref()), 0);
         if let Ok(engine) = &fresh {
             ffi::set_mtu(engine.ssl(), self.mtu);
         }
@@ -155,7 +160,7 @@ impl Session {
         }
         if resumes && !self.shown.resumption_judged && matches!(outcome, Ok(false)) {
             self.shown.resumption_judged = true;
-            return self.pass(Checkpoint::behind(&[Decision::Peer]));
+            return self.pass(Checkpoint::behind(JUDGEMENT));
         }
         self.collect();
         match outcome {
@@ -177,6 +182,8 @@ impl Session {
             established.verification = Some(verdict);
         }
         established.server_name = self.server_name();
+        established.kept = self.kept();
+        self.tell_of_session();
         self.established = Some(established);
         self.screen.finish();
         self.stage = Stage::Open;

@@ -20,7 +20,7 @@ use dtls_core::error::Alert;
 use dtls_core::psk::Psk;
 use dtls_core::{
     Answer, Config, Context, Deadlines, Discard, Error, Gate, Name, Output, Question, Reason, Session, Terms,
-    Verdict,
+    TicketKeys, Verdict,
 };
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
@@ -87,6 +87,10 @@ pub struct Setup {
     pub deadlines: Deadlines,
     /// Whether the server asks which context serves a host.
     pub ask_server_name: bool,
+    /// What the server seals its tickets with.
+    pub tickets: Option<TicketKeys>,
+    /// What the client kept of an earlier session, to resume it.
+    pub kept: Option<Vec<u8>>,
 }
 
 impl Default for Setup {
@@ -104,6 +108,8 @@ impl Default for Setup {
             name: "server.test",
             deadlines: Deadlines { handshake_ms: 600_000, idle_ms: 0 },
             ask_server_name: false,
+            tickets: Some(TicketKeys::random(7200)),
+            kept: None,
         }
     }
 }
@@ -248,7 +254,9 @@ impl Pair {
         let context = Rc::new(Context::new(setup.server.clone()).unwrap());
         context.check_server().unwrap();
         let client = Rc::new(Context::new(setup.client.clone()).unwrap());
-        let session = Session::client(&client, PeerName::parse(setup.name), setup.deadlines, 0).unwrap();
+        let name = PeerName::parse(setup.name);
+        let earlier = setup.kept.as_ref().map(|kept| client.earlier(&name, kept).unwrap());
+        let session = Session::resuming(&client, name, earlier, setup.deadlines, 0).unwrap();
         let mut pair = Pair {
             now: 0,
             skew: 0,
@@ -258,7 +266,11 @@ impl Pair {
             weather,
             admitted: 0,
             context,
-            terms: Terms { deadlines: setup.deadlines, ask_server_name: setup.ask_server_name },
+            terms: Terms {
+                deadlines: setup.deadlines,
+                ask_server_name: setup.ask_server_name,
+                tickets: setup.tickets.clone(),
+            },
             wire: Vec::new(),
             steps: 0,
         };
