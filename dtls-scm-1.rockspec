@@ -48,6 +48,7 @@ build = {
       ['dtls.options'] = 'lua/dtls/options.lua',
       ['dtls.peers'] = 'lua/dtls/peers.lua',
       ['dtls.question'] = 'lua/dtls/question.lua',
+      ['dtls.resumption'] = 'lua/dtls/resumption.lua',
       ['dtls.server'] = 'lua/dtls/server.lua',
       ['dtls.session'] = 'lua/dtls/session.lua',
       ['dtls.sni'] = 'lua/dtls/sni.lua',

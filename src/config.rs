@@ -226,6 +226,10 @@ pub struct Config {
     pub retransmit_timeout_ms: u32,
     /// Whether sessions give their secrets away, for whoever is to read what was captured.
     pub key_log: bool,
+    /// How long a session may be resumed, in seconds; 0 for not at all.
+    pub session_timeout_s: u32,
+    /// Whether the user keeps a server's sessions, and not OpenSSL.
+    pub session_cache: bool,
 }
 
 impl Default for Config {
@@ -259,11 +263,18 @@ impl Default for Config {
             max_fragment_length: None,
             retransmit_timeout_ms: 1000,
             key_log: false,
+            session_timeout_s: 7200,
+            session_cache: false,
         }
     }
 }
 
 impl Config {
+    /// Whether a server's sessions can be resumed by an id, and its user keeps them.
+    pub(crate) fn keeps_sessions(&self) -> bool {
+        self.session_cache && self.session_timeout_s > 0
+    }
+
     /// The defaults of a profile.
     pub fn of_profile(profile: Profile) -> Config {
         match profile {

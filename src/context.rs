@@ -8,6 +8,7 @@ use crate::identity::Identity;
 use crate::ocsp;
 use crate::psk::{self, Psk};
 use crate::reassembly::Expect;
+use crate::resumption::{self, Earlier};
 use crate::srtp;
 use crate::suites::{self, Authentication};
 use crate::trust::{self, Trust};
@@ -34,6 +35,8 @@ pub struct Context {
     suites: Vec<ffi::Suite>,
     identities: Vec<Identity>,
     trust: Trust,
+    /// See [`resumption`].
+    policy: [u8; 32],
 }
 
 /// Whom a client wants to talk to: the name that the certificate must be for.
@@ -125,7 +128,8 @@ impl Context {
             ));
         }
         ffi::clear_errors();
-        Ok(Context { ssl, config, suites, identities, trust })
+        let policy = resumption::policy(&config, &identities, &trust, &suites);
+        Ok(Context { ssl, config, suites, identities, trust, policy })
     }
 
     /// Whether servers can be made of this context.
@@ -184,6 +188,11 @@ impl Context {
         &self.config
     }
 
+    /// What all its sessions rest on, for none to be resumed under other rules.
+    pub(crate) fn policy(&self) -> &[u8; 32] {
+        &self.policy
+    }
+
     /// What a server of this context expects to hear.
     pub(crate) fn expect_from_client(&self) -> Expect {
         Expect::Client { certificate: self.config.request_cert }
@@ -214,8 +223,8 @@ impl Context {
         Ok(ssl)
     }
 
-    /// A fresh OpenSSL session, about to connect to `name`.
-    pub(crate) fn client_ssl(&self, name: &PeerName) -> Result<Ssl, ErrorStack> {
+    /// A fresh OpenSSL session, about to connect to `name` and to resume an earlier session, if there is one.
+    pub(crate) fn client_ssl(&self, name: &PeerName, earlier: Option<&Earlier>) -> Result<Ssl, ErrorStack> {
         let mut ssl = self.fresh_ssl()?;
         ssl.set_connect_state();
         match name {
@@ -231,6 +240,9 @@ impl Context {
             ssl.set_status_type(StatusType::OCSP)?;
         }
         self.verify(&mut ssl, SslVerifyMode::PEER);
+        if let Some(earlier) = earlier {
+            earlier.offer(&mut ssl);
+        }
         Ok(ssl)
     }
 
@@ -273,10 +285,11 @@ fn mandatory(config: &Config) -> Result<SslContextBuilder, ErrorStack> {
     options |= NO_ENCRYPT_THEN_MAC;
     // The server's order, but for peers that put ChaCha20 first: they have no AES in hardware.
     options |= SslOptions::CIPHER_SERVER_PREFERENCE | SslOptions::PRIORITIZE_CHACHA;
-    // No session is resumed, so none is worth a ticket.
-    options |= SslOptions::NO_TICKET;
+    if config.session_timeout_s == 0 {
+        options |= SslOptions::NO_TICKET;
+    }
     builder.set_options(options);
-    builder.set_session_cache_mode(SslSessionCacheMode::OFF);
+    resume(&mut builder, config);
     // Gives the 16 KiB buffers back between records, which idle sessions are most of their life.
     builder.set_mode(SslMode::RELEASE_BUFFERS);
     // The gate has judged the cookie before a session exists: DTLSv1_listen only wants to hear it.
@@ -293,6 +306,25 @@ fn mandatory(config: &Config) -> Result<SslContextBuilder, ErrorStack> {
     builder.set_min_proto_version(Some(ssl_version(config.min_version)))?;
     builder.set_max_proto_version(Some(ssl_version(config.max_version)))?;
     Ok(builder)
+}
+
+/// How a server remembers its sessions: in tickets that their clients keep; for those who take none under
+/// an id, which OpenSSL keeps, or the user.
+fn resume(builder: &mut SslContextBuilder, config: &Config) {
+    // A session is 1 KB and its client's certificate.
+    const MOST_CACHED: i32 = 10_000;
+    let mode = match config.session_timeout_s {
+        0 => SslSessionCacheMode::OFF,
+        _ if config.session_cache => SslSessionCacheMode::SERVER | SslSessionCacheMode::NO_INTERNAL,
+        _ => SslSessionCacheMode::SERVER,
+    };
+    builder.set_session_cache_mode(mode);
+    builder.set_session_cache_size(MOST_CACHED);
+    ffi::set_lifetime(builder, config.session_timeout_s);
+    ffi::use_ticket_keys(builder);
+    if config.session_cache {
+        ffi::use_session_on_desk(builder);
+    }
 }
 
 fn ssl_version(version: Version) -> SslVersion {

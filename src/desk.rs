@@ -1,9 +1,10 @@
 //! The desk between a session and OpenSSL's callbacks: the session lays out what they may need, and
 //! they lay down what they learned. No callback decides anything, and none reaches further.
 
+use crate::ticket::TicketKeys;
 use once_cell::sync::Lazy;
 use openssl::ex_data::Index;
-use openssl::ssl::{Ssl, SslRef};
+use openssl::ssl::{Ssl, SslRef, SslSession};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use zeroize::Zeroizing;
 
@@ -33,6 +34,10 @@ pub struct Papers {
     pub key_log: Vec<String>,
     /// The OCSP responses to choose from, in DER.
     pub ocsp_responses: Vec<Vec<u8>>,
+    /// What a server seals and opens tickets with.
+    pub tickets: Option<TicketKeys>,
+    /// The earlier session that goes by the id in the client's hello, where the user has kept it.
+    pub cached: Option<SslSession>,
 }
 
 /// One session's desk, shared with the callbacks of its OpenSSL session.

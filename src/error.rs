@@ -53,6 +53,8 @@ pub enum Name {
     NoCipher,
     /// The two ends have no protocol version in common.
     Version,
+    /// An earlier session cannot be resumed: there is a full handshake. Only a warning.
+    Session,
     /// A hook failed: it threw, or its answer is none.
     Hook,
     /// The peer ended the session with a fatal alert.
@@ -88,6 +90,7 @@ impl Name {
             Name::NoExtendedMasterSecret => "ENOEMS",
             Name::NoCipher => "ENOCIPHER",
             Name::Version => "EVERSION",
+            Name::Session => "ESESSION",
             Name::Hook => "EHOOK",
             Name::Alert => "EALERT",
             Name::Handshake => "EHANDSHAKE",

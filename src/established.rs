@@ -6,6 +6,7 @@ use crate::error::Error;
 use crate::ffi;
 use crate::ocsp;
 use crate::record::MAX_PLAINTEXT;
+use crate::resumption::Kept;
 use crate::srtp::Profile;
 use openssl::ssl::SslRef;
 use openssl::x509::X509;
@@ -30,6 +31,10 @@ pub struct Established {
     /// Whether the master secret is bound to the whole handshake (RFC 7627). (In DTLS 1.3 it always
     /// is, and the extension is not there: RFC 8446 appendix D.)
     pub extended_master_secret: bool,
+    /// Whether it resumes an earlier session.
+    pub resumed: bool,
+    /// What a client's user may keep to resume it later; `None` where that cannot be, and on servers.
+    pub kept: Option<Kept>,
     /// The protocol version in OpenSSL's words: `DTLSv1.2`.
     pub protocol: &'static str,
     /// The cipher suite.
@@ -66,10 +71,12 @@ impl Established {
             chain: peer_chain(ssl),
             ocsp_response: ocsp::stapled(ssl),
             server_name: None,
-            psk_identity: Desk::of(ssl).psk_identity(),
+            psk_identity: Desk::of(ssl).psk_identity().or_else(|| ffi::psk_identity(ssl)),
             alpn_protocol: ssl.selected_alpn_protocol().map(<[u8]>::to_vec),
             srtp_profile: Profile::of(ssl),
             extended_master_secret: ssl.extms_support() == Some(true),
+            resumed: ssl.session_reused(),
+            kept: None,
             protocol: ssl.version_str(),
             cipher: Cipher {
                 name: cipher.map_or("unknown", |cipher| cipher.name()),

@@ -22,6 +22,10 @@ use openssl_sys as sys;
 use std::ffi::{CStr, CString};
 use std::time::Duration;
 
+mod resumption;
+
+pub use resumption::*;
+
 /// An address that we never look at: DTLSv1_listen(3) insists on filling one in.
 #[repr(C)]
 struct BioAddr {

@@ -78,6 +78,8 @@ pub struct Wishes {
     pub alpn_protocols: Vec<Vec<u8>>,
     /// Whether it offers the extended master secret (RFC 7627).
     pub extended_master_secret: bool,
+    /// Whether it brings a ticket (RFC 5077).
+    pub ticket: bool,
 }
 
 impl Wishes {
@@ -106,6 +108,8 @@ impl Wishes {
                 5 => self.status_request = true,
                 16 => self.alpn_protocols = protocol_names(content).unwrap_or_default(),
                 23 => self.extended_master_secret = true,
+                // An empty one asks for a ticket.
+                35 => self.ticket = !content.is_empty(),
                 _ => {}
             }
         }

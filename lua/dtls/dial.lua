@@ -32,6 +32,7 @@ function Dial.start(session, context, opts, shared)
   if shared then shared._dials[self] = true end
   local ip, target = address.parse(opts.host)
   self.servername = opts.servername or ip or opts.host
+  if opts.session then self:recall() end
   if target then return self:begin({ target }) end
   self:watch(self.endsAt, function ()
     self:fail('ETIMEDOUT: the host name was not resolved in time', 'ETIMEDOUT', 'timeout')
@@ -40,6 +41,17 @@ function Dial.start(session, context, opts, shared)
     self.request = nil
     if self.over then return end
     if list then self:begin(list) else self:fail(err, name) end
+  end)
+end
+
+--- Finds out whether the session that is to be resumed can be offered to this peer.
+function Dial:recall()
+  local earlier, err, name = self.context.core:earlier(self.servername, self.opts.session)
+  self.earlier = earlier
+  if earlier then return end
+  -- From the loop, so that whoever called has had time to listen.
+  loop.defer(function ()
+    if self.session._state ~= 'closed' then self.session:emit('warning', err, name) end
   end)
 end
 
@@ -93,6 +105,7 @@ function Dial:attempt(text)
     handshake_ms = math.max(self.endsAt - now, 1),
     idle_ms = self.opts.idleTimeout,
     trace = session._trace ~= nil,
+    earlier = self.earlier,
   }, now)
   if not made then return nil, err, name end
   if #self.list > 1 then

@@ -4,6 +4,7 @@
 local guard = require('dtls/guard')
 local log = require('dtls/log')
 local question = require('dtls/question')
+local resumption = require('dtls/resumption')
 
 local drain = {}
 
@@ -100,6 +101,8 @@ local function act(endpoint, session)
       question.ask(session, a, b, c, drain.run)
     elseif kind == 'keylog' then
       session._context.hooks.keylog(a, session)
+    elseif kind == 'session' then
+      resumption.keep(endpoint, session, a, b)
     elseif kind == 'connected' then
       welcome(endpoint, session)
     else

@@ -10,6 +10,7 @@ local core = require('dtls_core')
 local keylog = require('dtls/keylog')
 local loop = require('dtls/loop')
 local options = require('dtls/options')
+local resumption = require('dtls/resumption')
 local sni = require('dtls/sni')
 local trace = require('dtls/trace')
 
@@ -91,6 +92,18 @@ Context.__name = 'dtls.Context'
 ---   where the secrets of sessions go, for Wireshark: a file that lines are added to, `true` for the one
 ---   that SSLKEYLOGFILE names in the environment, or a function. Whoever has a line can read its session
 --- @field retransmitTimeout? integer the first retransmission timeout; 1000 by default, doubles to 60000
+--- @field sessionTimeout? integer how long a session may be resumed, in seconds; 7200 by default, 0 for not
+---   at all
+--- @field sessionCache? dtls.SessionCache where a server keeps sessions that are resumed by an id; by default
+---   it remembers some thousands itself. Only for clients that take no tickets, or with `ticketKeys = false`
+
+--- Where a server's sessions are kept, to be shared by processes or to outlive them. What is kept is
+--- opaque and secret: whoever has it can read what is said in the session. It is worth nothing any more
+--- after `sessionTimeout` seconds.
+--- @class dtls.SessionCache
+--- @field get fun(id: string, session: dtls.Session, done: function): string? a hook: what `set` was given
+---   for that id, or nil
+--- @field set fun(id: string, data: string, session: dtls.Session) may yield; its failure is a `'warning'`
 
 --- @alias dtls.TraceHook fun(event: dtls.TraceEvent, session: dtls.Session)
 
@@ -109,6 +122,9 @@ Context.__name = 'dtls.Context'
 --- @field maxSessions? integer 100000 by default; peers beyond it get no answer
 --- @field cookieSecret? string|string[] 16 bytes or more, newest first, for processes that share an
 ---   address; random by default
+--- @field ticketKeys? string|string[]|false what session tickets are sealed with: 32 bytes or more, newest
+---   first, for tickets that outlive the process or that several share; random by default, and replaced
+---   about every `sessionTimeout`; false for no tickets
 
 --- @class dtls.PeerOptions
 --- @field context? dtls.Context another than the endpoint's
@@ -119,6 +135,7 @@ Context.__name = 'dtls.Context'
 --- @field port integer
 --- @field servername? string the name that the certificate must be for, and that is sent (SNI) unless it
 ---   is an IP address; by default the host
+--- @field session? string what `session:getSession` returned earlier, to be resumed
 
 --- @class dtls.ConnectOptions: dtls.SessionOptions, dtls.PeerOptions
 --- @field localAddress? string the IP address to connect from
@@ -172,12 +189,13 @@ local function makeListener(caller, given, onConnection, check)
   local isGiven = given.cert or given.psk or not given.sni
   local context = contextFor(caller, given, isGiven and check)
   local server = Server:new(context, {
-    sni = given.sni and sni.hook(caller, given.sni, context.core:check_server() and context),
+    sni = given.sni and sni.hook(caller, given.sni),
     handshakeTimeout = given.handshakeTimeout,
     idleTimeout = given.idleTimeout,
     trace = given.trace,
     maxSessions = given.maxSessions,
     cookieSecret = secrets,
+    ticketKeys = resumption.ring(caller, context, given.ticketKeys),
   })
   if onConnection then server:on('connection', onConnection) end
   return server

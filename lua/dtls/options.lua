@@ -1,6 +1,7 @@
 --- Checks camelCase options, raises at the caller's line, returns the core's snake_case table.
 
 local address = require('dtls/address')
+local core = require('dtls_core')
 local interpreted = require('dtls/interpreted')
 
 local options = {}
@@ -89,6 +90,25 @@ kinds = {
     function (v) return type(v) == 'function' or type(v) == 'boolean' or kinds.string[1](v) end,
     'a function, the path of a file, or true for the one that SSLKEYLOGFILE names',
   },
+  -- A week is the longest that TLS 1.3 has sessions live (RFC 8446 section 4.6.1).
+  lifetime = {
+    function (v) return isInteger(v, 0, 7 * 24 * 60 * 60) end,
+    'a whole number of seconds up to a week, or 0 for none',
+  },
+  ticketKeys = {
+    function (v) return v == false or (type(v) == 'string' and v ~= '') or isListOfStrings(v) end,
+    'a string, a list of strings, or false for no tickets',
+  },
+  sessionCache = {
+    function (v)
+      return type(v) == 'table' and type(v.get) == 'function' and type(v.set) == 'function'
+    end,
+    'a table of two functions, { get = …, set = … }',
+  },
+  session = {
+    function (v) return type(v) == 'string' and core.is_session(v) end,
+    'a session, as session:getSession returns',
+  },
   hook = { function (v) return type(v) == 'function' end, 'a function' },
   text = { function (v) return type(v) == 'string' end, 'a string' },
   bytesText = { function (v) return type(v) == 'string' and v ~= '' end, 'a string that is not empty' },
@@ -128,6 +148,8 @@ local contextOptions = {
   maxFragmentLength = 'bytes',
   retransmitTimeout = 'deadline',
   keylog = 'keylog',
+  sessionTimeout = 'lifetime',
+  sessionCache = 'sessionCache',
 }
 
 -- Which of them may be one string for a list of one.
@@ -149,9 +171,10 @@ options.createContext = contextOptions
 options.createEndpoint = with(with(contextOptions, sessionOptions), {
   maxSessions = 'count',
   cookieSecret = 'strings',
+  ticketKeys = 'ticketKeys',
   sni = 'sni',
 })
-local peerOptions = { host = 'string', port = 'peerPort', servername = 'string' }
+local peerOptions = { host = 'string', port = 'peerPort', servername = 'string', session = 'session' }
 options.connect = with(with(contextOptions, sessionOptions), with(peerOptions, {
   localAddress = 'ip',
   localPort = 'port',
@@ -236,7 +259,8 @@ function options.forCore(given)
   for name, kind in pairs(contextOptions) do
     local value = given[name]
     if lists[kind] and type(value) == 'string' then value = { value } end
-    if type(value) == 'function' then hooks[name], value = value, true end
+    local asks = type(value) == 'function' or (value and kind == 'sessionCache')
+    if asks then hooks[name], value = value, true end
     out[snake(name)] = value
   end
   return out, hooks

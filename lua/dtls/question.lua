@@ -79,6 +79,16 @@ kinds.ocsp_response = {
   end,
 }
 
+kinds.cached_session = {
+  hook = function (session) return session._context.hooks.sessionCache.get, 'sessionCache.get' end,
+  answer = function (core, number, data)
+    if data ~= nil and type(data) ~= 'string' then
+      return 'what sessionCache.set was given for that id, or nil where there is nothing'
+    end
+    core:answer_cached_session(number, loop.now(), data)
+  end,
+}
+
 kinds.server_name = {
   hook = function (session) return session._endpoint._sni, 'sni' end,
   answer = function (core, number, context, _, session)
@@ -126,6 +136,13 @@ local function warn(session, sentence)
       session:emit('warning', warning, 'EHOOK')
     end
   end)
+end
+
+--- Calls `fn(a, b, c)` in a coroutine of its own, where it may yield, and when it has ended
+--- `conclude(finished, …)` with what it returned or threw.
+function question.start(conclude, fn, a, b, c)
+  local finished, err = coroutine.resume(coroutine.create(function () conclude(protected(fn, a, b, c)) end))
+  if not finished then conclude(false, err) end
 end
 
 --- Asks the user what the core asks, in `session`'s name, from within a drain. Never throws.
@@ -185,9 +202,7 @@ function question.ask(session, number, kind, about, goOn)
 
   local shown = about
   if how.show then shown = how.show(about) end
-  local thread = coroutine.create(function () conclude(protected(hook, shown, session, done)) end)
-  local finished, err = coroutine.resume(thread)
-  if not finished then fail(err) end
+  question.start(conclude, hook, shown, session, done)
   asking = false
 end
 

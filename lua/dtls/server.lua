@@ -5,6 +5,7 @@ local address = require('dtls/address')
 local core = require('dtls_core')
 local loop = require('dtls/loop')
 local options = require('dtls/options')
+local resumption = require('dtls/resumption')
 
 --- A server: an endpoint, with `listen`. Its events are the endpoint's.
 --- @class dtls.Server: dtls.Endpoint
@@ -57,6 +58,42 @@ function Server:listen(port, host, callback)
   return self
 end
 
+--- Replaces the keys that tickets are sealed with, from now on: newest first. The first seals, all open,
+--- and a ticket of another than the first is replaced when it is used. To replace a key, put the new one
+--- in front, and leave the old ones out when their tickets have expired (`sessionTimeout`).
+---
+--- Raises for a secret of less than 32 bytes; the keys stay as they were.
+---
+--- @param secrets string|string[] 32 bytes or more each
+function Server:setTicketKeys(secrets)
+  local caller = 'server:setTicketKeys'
+  options.checkValue(caller, 'secrets', 'strings', secrets)
+  local terms, list = self._terms, resumption.secrets(secrets)
+  local set, sentence, _
+  if terms.tickets then
+    set, _, sentence = terms.tickets:set(list)
+  else
+    set, _, sentence = self._context.core:ticket_keys(list)
+    terms.tickets = set
+  end
+  if not set then options.raise('%s: secrets %s', caller, sentence) end
+end
+
+--- Makes later sessions from another context: with a renewed certificate, say, or other CAs. Sessions
+--- that there are go on as they were; tickets stay good where both contexts judge peers alike and have
+--- the same certificates.
+---
+--- Raises where the context has no certificate that a server could use.
+---
+--- @param context dtls.Context
+function Server:setContext(context)
+  local caller = 'server:setContext'
+  options.checkValue(caller, 'context', 'context', context)
+  local ready, option, sentence = context.core:check_server()
+  if not ready then options.refuse(caller, option, sentence) end
+  self._context = context
+end
+
 --- @private
 function Server:_listen(ip, port)
   local bound, err, name = self:_bind(ip, port)
@@ -72,6 +109,7 @@ end
 function Server:initialize(context, opts)
   Endpoint.initialize(self, context, opts)
   self._cookieSecret = opts.cookieSecret
+  self._terms.tickets = opts.ticketKeys
 end
 
 return Server

@@ -15,7 +15,8 @@ local watch = require('dtls/watch')
 ---   server's `'connection'`.)
 --- - `'message'` `(data: string)` one datagram of the peer's.
 --- - `'warning'` `(err: string, name: string)` a client's socket reported something that it survives,
----   such as ECONNREFUSED while nobody listens where it connects to.
+---   such as ECONNREFUSED while nobody listens where it connects to, or ESESSION where the option `session`
+---   is of no use: the handshake is a full one then.
 --- - `'error'` `(err: string, name: string)` why it ends; at most once, and `'close'` follows.
 --- - `'close'` `(reason: string)` exactly once, and nothing after it. The reason is `closed`,
 ---   `timeout`, `error` or `destroyed`.
@@ -161,6 +162,23 @@ end
 --- @return string?
 function Session:getPskIdentity()
   return self._shown and self._shown.psk_identity
+end
+
+--- Whether this session resumes an earlier one. false before the handshake is complete.
+--- @return boolean
+function Session:isSessionReused()
+  return self._shown ~= nil and self._shown.resumed
+end
+
+--- What the option `session` of a later connection takes, to resume this session: opaque, and to be kept
+--- as a key is, since it holds the master secret. It fits the same server and the same options alone.
+---
+--- nil where there is nothing to resume: on servers, before the handshake is complete, with
+--- `sessionTimeout = 0`, and where the server does not remember sessions or lacks the extended master
+--- secret (RFC 7627).
+--- @return string?
+function Session:getSession()
+  return self._shown and self._shown.session
 end
 
 --- @private Learns what the handshake has shown. It stays known after the end.

@@ -46,15 +46,15 @@ local function normalize(caller, given)
 end
 interpreted(normalize)
 
---- The hook that the option stands for: itself, or a look into the table. `default` serves those who
---- name no host, where `*` does not.
---- @param default? dtls.Context
-function sni.hook(caller, given, default)
+--- The hook that the option stands for: itself, or a look into the table. Those who name no host are
+--- served by the server's own context, where `*` does not serve them and that one can.
+function sni.hook(caller, given)
   if type(given) ~= 'table' then return given end
   local contexts = normalize(caller, given)
-  return function (name)
+  return function (name, session)
     if name then return find(contexts, name) or contexts['*'] end
-    return contexts['*'] or default
+    local default = session._endpoint._context
+    return contexts['*'] or (default.core:check_server() and default)
   end
 end
 

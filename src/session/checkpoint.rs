@@ -34,16 +34,20 @@ pub(super) enum Decision {
     ApplicationProtocol,
     /// What is stapled to our certificate.
     OcspResponse,
+    /// Which earlier session goes by the id that the client names.
+    CachedSession,
     /// Whether the peer is who it should be.
     Peer,
     /// Which key this client has.
     PskIdentity,
     /// Which key to present ourselves with.
     PskHint,
+    /// Whether the identity of an earlier session, which is being resumed, is still known.
+    KnownIdentity,
 }
 
 /// How something was decided.
-enum Decided {
+pub(super) enum Decided {
     /// The handshake can go on.
     Settled,
     /// The user has to say.
@@ -77,8 +81,9 @@ impl Decision {
             // Decided by the lists alone.
             Decision::ApplicationProtocol => "ALPNProtocols",
             Decision::OcspResponse => "ocspResponse",
+            Decision::CachedSession => "sessionCache.get",
             Decision::Peer => "verify",
-            Decision::PskIdentity | Decision::PskHint => "psk",
+            Decision::KnownIdentity | Decision::PskIdentity | Decision::PskHint => "psk",
         }
     }
 
@@ -90,7 +95,8 @@ impl Decision {
                 | (Decision::ServerName, Answer::Context(_))
                 | (Decision::OcspResponse, Answer::OcspResponse(_))
                 | (Decision::Peer, Answer::Peer(_))
-                | (Decision::PskIdentity, Answer::Key(_))
+                | (Decision::CachedSession, Answer::CachedSession(_))
+                | (Decision::PskIdentity | Decision::KnownIdentity, Answer::Key(_))
                 | (Decision::PskHint, Answer::Psk(_))
         )
     }
@@ -147,7 +153,9 @@ impl Session {
             (Decision::ServerName, _) => self.decide_server_name(),
             (Decision::ApplicationProtocol, _) => self.decide_application_protocol(),
             (Decision::OcspResponse, _) => self.decide_ocsp_response(),
+            (Decision::CachedSession, _) => self.decide_cached(),
             (Decision::Peer, _) => self.decide_peer(),
+            (Decision::KnownIdentity, _) => self.decide_known_identity(),
             (Decision::PskIdentity, Some(message)) if self.uses_psk() => {
                 // One that holds no identity is for OpenSSL to refuse.
                 let identity = psk::identity_untrusted(&message.body);
@@ -256,6 +264,10 @@ impl Session {
                 Err(Error::new(Name::ServerName, sentence))
             }
             Answer::OcspResponse(responses) => self.take_ocsp_responses(responses),
+            Answer::CachedSession(kept) => {
+                self.take_cached(kept.as_deref());
+                Ok(())
+            }
             Answer::Key(key) => self.take_key(key),
             Answer::Psk(pair) => self.take_pair(pair),
             Answer::Peer(Ok(())) => {
@@ -300,7 +312,8 @@ impl Session {
                 let sentence =
                     format!("nobody here knows the PSK identity '{}'", pair.identity.escape_ascii());
                 let error = Error::new(Name::UnknownIdentity, sentence);
-                if !self.config().hide_unknown_identity {
+                // Who resumes a session was known once: there is nothing to hide, and no key to be wrong.
+                if !self.config().hide_unknown_identity || self.shown.resumption_judged {
                     return Err(error);
                 }
                 // Goes on with a key of nobody's, which fails as a wrong one does: in silence.
@@ -348,7 +361,7 @@ impl Session {
         suite.is_some_and(suites::uses_psk)
     }
 
-    fn lay_out(&mut self, pair: PskPair) {
+    pub(super) fn lay_out(&mut self, pair: PskPair) {
         self.desk().papers().psk = Some(pair);
     }
 

@@ -1,6 +1,7 @@
 //! A session's way from the first record to its Finished.
 
 use super::checkpoint::{Checkpoint, Decision};
+use super::resumption::JUDGEMENT;
 use super::{Role, Session, Shown, Stage};
 use crate::desk::Desk;
 use crate::engine::Engine;
@@ -40,10 +41,18 @@ impl Session {
     /// Looks at a message that has come whole, and stops where something is to be decided about it
     /// before OpenSSL sees it.
     fn arrive(&mut self, message: Message) {
+        if message.kind == kind::CLIENT_KEY_EXCHANGE {
+            self.limit_lifetime();
+        }
         let decisions: &[Decision] = match (&self.role, message.kind) {
             (Role::Server { .. }, kind::CLIENT_HELLO) => {
                 self.shown.wishes = Wishes::read_untrusted(&message.body);
-                &[Decision::ServerName, Decision::ApplicationProtocol, Decision::OcspResponse]
+                &[
+                    Decision::ServerName,
+                    Decision::ApplicationProtocol,
+                    Decision::OcspResponse,
+                    Decision::CachedSession,
+                ]
             }
             (Role::Server { .. }, kind::CLIENT_KEY_EXCHANGE) if self.has_peer_certificate() => {
                 // Whether the peer has its key as well shows in the CertificateVerify behind it.
@@ -103,6 +112,7 @@ impl Session {
                 papers.alpn_protocol = self.shown.alpn_protocol.take();
                 papers.ocsp_responses = std::mem::take(&mut self.shown.ocsp_responses);
             }
+            self.prepare_resumption(engine.ssl());
             engine.feed(&hello);
             engine.listen()?;
             Ok(engine)
@@ -117,9 +127,9 @@ impl Session {
     /// Never at once: that HelloVerifyRequest may be forged while the server goes on with the
     /// old hello, and of several that are on their way the new hello would take one for its own.
     pub(super) fn restart(&mut self) {
-        let Role::Client { name, restarts } = &mut self.role else { return };
+        let Role::Client { name, earlier, restarts } = &mut self.role else { return };
         *restarts += 1;
-        let fresh = Engine::new(self.context.client_ssl(name), 0);
+        let fresh = Engine::new(self.context.client_ssl(name, earlier.as_ref()), 0);
         if let Ok(engine) = &fresh {
             ffi::set_mtu(engine.ssl(), self.mtu);
         }
@@ -165,7 +175,7 @@ impl Session {
         }
         if resumes && !self.shown.resumption_judged && matches!(outcome, Ok(false)) {
             self.shown.resumption_judged = true;
-            return self.pass(Checkpoint::behind(&[Decision::Peer]));
+            return self.pass(Checkpoint::behind(JUDGEMENT));
         }
         self.collect();
         match outcome {
@@ -189,6 +199,8 @@ impl Session {
         established.server_name = self.server_name();
         // With an earlier session resumed it is the client who has the last word.
         self.last_flight.finish(matches!(self.role, Role::Server { .. }) != engine.ssl().session_reused());
+        established.kept = self.kept();
+        self.tell_of_session();
         self.established = Some(established);
         self.screen.finish();
         self.stage = Stage::Open;

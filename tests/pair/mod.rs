@@ -23,7 +23,7 @@ use dtls_core::psk::Psk;
 use dtls_core::trace::Event;
 use dtls_core::{
     Answer, Config, Context, Deadlines, Discard, Error, Gate, Name, Output, Question, Reason, Session, Terms,
-    Verdict,
+    TicketKeys, Verdict,
 };
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
@@ -92,6 +92,10 @@ pub struct Setup {
     pub ask_server_name: bool,
     /// Whether both ends keep events of what goes over the wire.
     pub trace: bool,
+    /// What the server seals its tickets with.
+    pub tickets: Option<TicketKeys>,
+    /// What the client kept of an earlier session, to resume it.
+    pub kept: Option<Vec<u8>>,
 }
 
 impl Default for Setup {
@@ -110,6 +114,8 @@ impl Default for Setup {
             deadlines: Deadlines { handshake_ms: 600_000, idle_ms: 0 },
             ask_server_name: false,
             trace: false,
+            tickets: Some(TicketKeys::random(7200)),
+            kept: None,
         }
     }
 }
@@ -263,9 +269,15 @@ impl Pair {
         let context = Rc::new(Context::new(setup.server.clone()).unwrap());
         context.check_server().unwrap();
         let client = Rc::new(Context::new(setup.client.clone()).unwrap());
-        let terms =
-            Terms { deadlines: setup.deadlines, ask_server_name: setup.ask_server_name, trace: setup.trace };
-        let session = Session::client(&client, PeerName::parse(setup.name), &terms, 0).unwrap();
+        let name = PeerName::parse(setup.name);
+        let terms = Terms {
+            ask_server_name: setup.ask_server_name,
+            trace: setup.trace,
+            tickets: setup.tickets.clone(),
+            earlier: setup.kept.as_ref().map(|kept| client.earlier(&name, kept).unwrap()),
+            ..setup.deadlines.into()
+        };
+        let session = Session::client(&client, name, &terms, 0).unwrap();
         let mut pair = Pair {
             now: 0,
             skew: 0,

@@ -4,10 +4,15 @@
 use super::{ADDRESS, PORT};
 use dtls_core::datagram_bio::Wire;
 use dtls_core::{Context, Deadlines, Gate, Output, Session, Verdict};
+use foreign_types::ForeignTypeRef;
 use openssl::ssl::{
-    ErrorCode, Ssl, SslContext, SslContextBuilder, SslMethod, SslOptions, SslStream, SslVerifyMode,
+    ErrorCode, Ssl, SslContext, SslContextBuilder, SslMethod, SslOptions, SslSessionRef, SslStream,
+    SslVerifyMode,
 };
 use std::rc::Rc;
+
+/// SSL_OP_NO_EXTENDED_MASTER_SECRET, which the crate lacks.
+pub const NO_EXTENDED_MASTER_SECRET: SslOptions = SslOptions::from_bits_retain(1);
 
 /// An OpenSSL client or server that is handed datagrams.
 pub struct Raw {
@@ -32,6 +37,7 @@ extern "C" {
         context: *mut openssl_sys::SSL_CTX,
         mode: u8,
     ) -> std::ffi::c_int;
+    fn SSL_SESSION_is_resumable(session: *const openssl_sys::SSL_SESSION) -> std::ffi::c_int;
 }
 
 /// Asks for records of 256 << `mode` bytes at most (RFC 6066 section 4).
@@ -40,7 +46,27 @@ pub fn ask_for_short_records(builder: &SslContextBuilder, mode: u8) {
     assert_eq!(unsafe { SSL_CTX_set_tlsext_max_fragment_length(builder.as_ptr(), mode) }, 1);
 }
 
+/// Lets a client offer to resume a session that one of the same context has made.
+pub fn offer(ssl: &mut Ssl, session: &SslSessionRef) {
+    // SAFETY: the caller's contexts are one and the same.
+    unsafe { ssl.set_session(session) }.unwrap();
+}
+
+/// Whether OpenSSL would offer to resume it.
+pub fn is_resumable(session: &SslSessionRef) -> bool {
+    // SAFETY: reads fields of a session that is borrowed.
+    unsafe { SSL_SESSION_is_resumable(session.as_ptr()) == 1 }
+}
+
 impl Raw {
+    /// A client with something more to it than its context.
+    pub fn client_with(context: &SslContext, mtu: u32, configure: impl FnOnce(&mut Ssl)) -> Raw {
+        Raw::new(context, mtu, |ssl| {
+            ssl.set_connect_state();
+            configure(ssl);
+        })
+    }
+
     pub fn client(context: &SslContext, mtu: u32) -> Raw {
         Raw::new(context, mtu, |ssl| ssl.set_connect_state())
     }

@@ -1,0 +1,36 @@
+--- Sessions that are resumed, and who keeps what of them.
+
+local loop = require('dtls/loop')
+local options = require('dtls/options')
+local question = require('dtls/question')
+
+local resumption = {}
+
+--- The secrets of an option or an argument as the core has them; `false` stays: no tickets.
+--- @return string[]|false|nil
+function resumption.secrets(given)
+  if type(given) == 'string' then return { given } end
+  return given
+end
+
+--- The ring that an endpoint's tickets are sealed with; nil for no tickets. Raises where a secret
+--- cannot be.
+--- @return dtls_core.TicketKeys?
+function resumption.ring(caller, context, given)
+  if given == false then return nil end
+  local ring, option, sentence = context.core:ticket_keys(resumption.secrets(given))
+  if not ring then options.refuse(caller, option, sentence) end
+  return ring
+end
+
+--- Gives a new session to the user who keeps them. What goes wrong there costs nothing but its
+--- resumption: it is a warning of the endpoint's.
+function resumption.keep(endpoint, session, id, data)
+  question.start(function (finished, err)
+    if finished then return end
+    local sentence = ('EHOOK: the sessionCache.set hook failed: %s'):format(tostring(err))
+    loop.defer(function () endpoint:_warn(sentence, 'EHOOK') end)
+  end, session._context.hooks.sessionCache.set, id, data, session)
+end
+
+return resumption
