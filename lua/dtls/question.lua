@@ -83,7 +83,7 @@ kinds.cached_session = {
   hook = function (session) return session._context.hooks.sessionCache.get, 'sessionCache.get' end,
   answer = function (core, number, data)
     if data ~= nil and type(data) ~= 'string' then
-      return 'what sessionCache.set was given for that id, or nil where there is nothing'
+      return mustBe('what sessionCache.set was given for that id, or nil where there is nothing', data)
     end
     core:answer_cached_session(number, loop.now(), data)
   end,
