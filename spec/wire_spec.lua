@@ -154,7 +154,7 @@ describe('a session on the wire', function ()
       '-> 22/0: 1', -- ClientHello with the cookie
       '<- 22/0 22/0 22/0 22/0: 2 11 12 14', -- ServerHello, Certificate, ServerKeyExchange, ServerHelloDone
       '-> 22/0 ' .. sealed .. ': 16', -- ClientKeyExchange, ChangeCipherSpec, Finished
-      '<- ' .. sealed .. ': ', -- ChangeCipherSpec, Finished
+      '<- 22/0 ' .. sealed .. ': 4', -- NewSessionTicket, ChangeCipherSpec, Finished
       '-> ' .. APPLICATION .. '/1: ',
       '<- ' .. APPLICATION .. '/1: ',
       '-> ' .. ALERT .. '/1: ',

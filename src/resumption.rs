@@ -15,6 +15,7 @@
 
 use crate::config::Config;
 use crate::context::{Context, PeerName};
+use crate::desk::PskPair;
 use crate::error::{Error, Name};
 use crate::ffi;
 use crate::identity::Identity;
@@ -149,6 +150,13 @@ pub(crate) fn to_cached(session: &SslSessionRef) -> Option<Kept> {
 pub(crate) fn of_cached(bytes: &[u8], id: &[u8]) -> Option<SslSession> {
     let session = ffi::read_session(bytes.strip_prefix(CACHED)?)?;
     (session.id() == id).then_some(session)
+}
+
+/// What tells one key of a PSK identity from another. Two bytes: enough to see that it is another, too
+/// few to find a weak one by.
+pub(crate) fn mark_of_key(pair: &PskPair) -> [u8; 2] {
+    let digest = Fold::new("psk").add(&pair.identity).add(&pair.key).end();
+    [digest[0], digest[1]]
 }
 
 /// Has a session live no longer than the certificate it rests on.

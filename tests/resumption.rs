@@ -157,13 +157,13 @@ fn random_keys_change_by_themselves_and_the_last_ones_open_for_as_long_as_ticket
     clock::set(0);
     let ring = TicketKeys::random(100);
     let first = ring.to_seal().name;
-    assert_eq!(ring.to_open(&first).unwrap().1, true);
+    assert!(ring.to_open(&first).unwrap().1);
     clock::set(99_000);
     assert_eq!(ring.to_seal().name, first);
     clock::set(100_000);
     let second = ring.to_seal().name;
     assert_ne!(second, first);
-    assert_eq!(ring.to_open(&first).unwrap().1, false);
+    assert!(!ring.to_open(&first).unwrap().1);
     clock::set(200_000);
     assert!(ring.to_open(&first).is_none());
     assert!(ring.to_open(&second).is_some());
@@ -573,7 +573,7 @@ fn a_psk_identity_that_is_known_no_more_is_refused() {
         again.server.psk = table(&["device 1"]);
         assert!(resumes(&again));
         again.server.psk = table(&["device 2"]);
-        let mut pair = again.pair();
+        let mut pair = again.clone().pair();
         pair.run(5_000);
         assert_eq!(pair.server.failure(), Some(Name::UnknownIdentity), "{}", pair.story());
         pair.assert_both_know(Side::Server);
@@ -581,12 +581,15 @@ fn a_psk_identity_that_is_known_no_more_is_refused() {
 }
 
 #[test]
-fn a_psk_hook_is_asked_again_whether_it_knows_the_identity() {
-    for (key, expected) in [(Some(b"sixteen bytes 16".to_vec()), true), (None, false)] {
+fn a_psk_hook_is_asked_again_and_its_key_must_be_the_same() {
+    let first = b"sixteen bytes 16".to_vec();
+    let rows = [(Some(first.clone()), true), (Some(b"another".to_vec()), false), (None, false)];
+    for (key, expected) in rows {
         let mut setup = Setup::psk();
         setup.server.psk = Some(Psk::Ask);
         let mut pair = setup.clone().pair();
-        pair.server.hook = Some(Box::new(|_| Answer::Key(Some(b"sixteen bytes 16".to_vec()))));
+        let known = first.clone();
+        pair.server.hook = Some(Box::new(move |_| Answer::Key(Some(known.clone()))));
         pair.connect();
         let kept = kept_by(&mut pair);
         let mut pair = Setup { kept, ..setup }.pair();
@@ -599,8 +602,48 @@ fn a_psk_hook_is_asked_again_whether_it_knows_the_identity() {
             assert!(resumed(&mut pair));
         } else {
             pair.run(5_000);
+            let names = (pair.server.failure(), pair.client.failure());
+            assert_eq!(names, (Some(Name::UnknownIdentity), Some(Name::UnknownIdentity)));
             pair.assert_both_know(Side::Server);
         }
+    }
+}
+
+#[test]
+fn a_certificate_that_has_expired_since_is_refused_even_if_the_session_is_young() {
+    for side in BOTH {
+        let day = issue(
+            &Template { valid: (-1, 1), ..Template::default() },
+            &certificates::ecdsa(),
+            Some(certificates::authority()),
+        );
+        let mut setup = Setup::mutual();
+        let config = if side == Side::Client { &mut setup.server } else { &mut setup.client };
+        config.cert = vec![day.cert_pem()];
+        config.key = vec![day.key_pem()];
+        clock::set_date(0);
+        let again = returning(&setup);
+        assert!(resumes(&again));
+        // The date alone changes, as if the session had been made with a clock that was slow.
+        clock::set_date(2);
+        let mut pair = again.clone().pair();
+        pair.run(30_000);
+        let names = (pair.server.failure(), pair.client.failure());
+        assert_eq!(names, (Some(Name::CertificateTime), Some(Name::CertificateTime)), "{}", pair.story());
+        pair.assert_both_know(side);
+        // Who does not insist is told.
+        match side {
+            Side::Client => setup.client.reject_unauthorized = false,
+            Side::Server => setup.server.reject_unauthorized = false,
+        }
+        clock::set_date(0);
+        let again = returning(&setup);
+        clock::set_date(2);
+        let mut pair = again.pair();
+        pair.connect();
+        assert!(resumed(&mut pair));
+        let verification = pair.end(side).session().established().unwrap().verification.clone();
+        assert_eq!(verification.unwrap().unwrap_err().name, Name::CertificateTime);
     }
 }
 

@@ -31,6 +31,16 @@ extern "C" {
     fn SSL_SESSION_set1_id(session: *mut sys::SSL_SESSION, id: *const c_uchar, length: c_uint) -> c_int;
     fn SSL_SESSION_is_resumable(session: *const sys::SSL_SESSION) -> c_int;
     fn SSL_SESSION_get_ticket_lifetime_hint(session: *const sys::SSL_SESSION) -> c_ulong;
+    fn SSL_SESSION_set1_ticket_appdata(
+        session: *mut sys::SSL_SESSION,
+        data: *const c_void,
+        length: usize,
+    ) -> c_int;
+    fn SSL_SESSION_get0_ticket_appdata(
+        session: *mut sys::SSL_SESSION,
+        data: *mut *mut c_void,
+        length: *mut usize,
+    ) -> c_int;
     fn OSSL_PARAM_construct_utf8_string(
         key: *const c_char,
         text: *mut c_char,
@@ -210,6 +220,25 @@ pub fn psk_identity(ssl: &SslRef) -> Option<Vec<u8>> {
     let identity = unsafe { SSL_get_psk_identity(ssl.as_ptr()) };
     // SAFETY: not null, and terminated, as above.
     (!identity.is_null()).then(|| unsafe { CStr::from_ptr(identity) }.to_bytes().to_vec())
+}
+
+/// Writes something into a server's session that goes wherever it goes,
+/// SSL_SESSION_set1_ticket_appdata(3).
+pub fn set_note(session: &SslSessionRef, note: &[u8]) {
+    // SAFETY: OpenSSL copies the bytes into a session that is in no cache yet, and so nobody else's.
+    unsafe { SSL_SESSION_set1_ticket_appdata(session.as_ptr(), note.as_ptr().cast(), note.len()) };
+}
+
+/// What was written into a session; empty where nothing was.
+pub fn note(session: &SslSessionRef) -> Vec<u8> {
+    let (mut data, mut length) = (std::ptr::null_mut(), 0);
+    // SAFETY: fills in a pointer into the borrowed session, and how much is there.
+    unsafe { SSL_SESSION_get0_ticket_appdata(session.as_ptr(), &mut data, &mut length) };
+    if data.is_null() {
+        return Vec::new();
+    }
+    // SAFETY: not null, and so long, as above; copied before the session can change.
+    unsafe { std::slice::from_raw_parts(data.cast::<u8>(), length) }.to_vec()
 }
 
 /// Reads a session, SSL_SESSION in DER (d2i_SSL_SESSION(3)), that fills its bytes to the last.

@@ -220,7 +220,7 @@ impl Session {
         }
     }
 
-    fn decide_psk_identity(&mut self, identity: &[u8]) -> Decided {
+    pub(super) fn decide_psk_identity(&mut self, identity: &[u8]) -> Decided {
         let known = match self.config().psk.as_ref() {
             _ if psk::identity_fault(identity).is_some() => None,
             Some(Psk::Ask) => {
@@ -305,6 +305,7 @@ impl Session {
                     return Err(Error::new(Name::Hook, format!("the key for a PSK identity {fault}")));
                 }
                 pair.key = key.into();
+                self.compare_key(&pair)?;
                 desk.papers().psk = Some(pair);
                 Ok(())
             }
@@ -361,7 +362,7 @@ impl Session {
         suite.is_some_and(suites::uses_psk)
     }
 
-    pub(super) fn lay_out(&mut self, pair: PskPair) {
+    fn lay_out(&mut self, pair: PskPair) {
         self.desk().papers().psk = Some(pair);
     }
 

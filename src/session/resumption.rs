@@ -6,9 +6,8 @@ use crate::desk::{Desk, PskPair};
 use crate::error::{Error, Name};
 use crate::ffi;
 use crate::output::Output;
-use crate::psk::{self, Psk};
 use crate::question::Question;
-use crate::resumption::{limit_to_certificate, of_cached, to_cached, Kept};
+use crate::resumption::{limit_to_certificate, mark_of_key, of_cached, to_cached, Kept};
 use openssl::ssl::SslRef;
 
 /// The longest session id (RFC 5246 section 7.4.1.2).
@@ -57,22 +56,30 @@ impl Session {
         self.shown.cached = kept.and_then(|bytes| of_cached(bytes, &self.shown.wishes.session_id));
     }
 
-    /// A resumed session tells no key: whether its identity is still welcome is asked here.
+    /// A resumed session tells no identity and proves no key: whether both are what they were is asked here.
     pub(super) fn decide_known_identity(&mut self) -> Decided {
         let identity = self.engine.as_ref().and_then(|engine| ffi::psk_identity(engine.ssl()));
-        let (Role::Server { .. }, Some(identity)) = (&self.role, identity) else { return Decided::Settled };
-        let known = match &self.context.config().psk {
-            Some(Psk::Ask) => {
-                self.lay_out(PskPair { identity: identity.clone(), key: psk::key_of_nobody() });
-                return Decided::Ask(Question::PskIdentity(identity));
-            }
-            known => known.as_ref().is_some_and(|psk| psk.key(&identity).is_some()),
-        };
-        if known {
-            return Decided::Settled;
+        match (&self.role, identity) {
+            (Role::Server { .. }, Some(identity)) => self.decide_psk_identity(&identity),
+            _ => Decided::Settled,
         }
-        let sentence = format!("nobody here knows the PSK identity '{}' any more", identity.escape_ascii());
-        Decided::Refused(Error::new(Name::UnknownIdentity, sentence))
+    }
+
+    /// Notes in a new session which key it was made with; of one that is being resumed, sees that the key
+    /// is still the same.
+    pub(super) fn compare_key(&self, pair: &PskPair) -> Result<(), Error> {
+        let session = self.engine.as_ref().and_then(|engine| engine.ssl().session());
+        let Some(session) = session else { return Ok(()) };
+        let mark = mark_of_key(pair);
+        if !self.shown.resumption_judged {
+            ffi::set_note(session, &mark);
+        } else if ffi::note(session) != mark {
+            let identity = pair.identity.escape_ascii();
+            let sentence =
+                format!("the PSK identity '{identity}' has another key since the session was made");
+            return Err(Error::new(Name::UnknownIdentity, sentence));
+        }
+        Ok(())
     }
 
     /// Has a server's session live no longer than the client's certificate, before its ticket is sealed.

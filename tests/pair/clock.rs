@@ -1,9 +1,10 @@
 //! The invented clock. OpenSSL's retransmission timer reads the wall clock by gettimeofday(2); this
 //! binary brings a gettimeofday of its own, which the linker prefers to libc's, so a test waits for
-//! nothing and repeats exactly. (OpenSSL reads the validity of certificates by time(3), the real one.)
+//! nothing and repeats exactly. OpenSSL reads the validity of certificates by time(3), which is the real
+//! one, but for whole days.
 #![allow(unsafe_code)]
 
-use libc::{c_int, c_void, timeval};
+use libc::{c_int, c_void, time_t, timespec, timeval};
 use std::cell::Cell;
 
 /// When every test begins, in seconds since 1970.
@@ -22,6 +23,33 @@ pub fn set(ms: i64) {
 /// Seconds since 1970, for the gate.
 pub fn seconds() -> u64 {
     WALL_US.get() / 1_000_000
+}
+
+thread_local! {
+    static DAYS: Cell<time_t> = const { Cell::new(0) };
+}
+
+/// Sets the date so many days after today's.
+pub fn set_date(days: time_t) {
+    DAYS.set(days);
+}
+
+/// time(3) on another day.
+///
+/// # Safety
+///
+/// As the system's: `out` is null or points to a time_t.
+#[no_mangle]
+pub unsafe extern "C" fn time(out: *mut time_t) -> time_t {
+    let mut now = timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: fills in the one timespec.
+    unsafe { libc::clock_gettime(libc::CLOCK_REALTIME, &mut now) };
+    let seconds = now.tv_sec + DAYS.get() * 86_400;
+    if !out.is_null() {
+        // SAFETY: not null, so it is the caller's time_t.
+        unsafe { *out = seconds };
+    }
+    seconds
 }
 
 /// gettimeofday(2) with the invented time.
