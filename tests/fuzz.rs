@@ -110,6 +110,7 @@ fn answers(setup: &Setup) -> impl FnMut(&Question) -> Answer {
             Answer::Key((identity == b"device 1").then(|| b"sixteen bytes 16".to_vec()))
         }
         Question::OcspResponse(_) => Answer::OcspResponse(Vec::new()),
+        Question::CachedSession(_) => Answer::CachedSession(None),
         Question::PskHint(_) => Answer::Psk(None),
         Question::Peer(_) => Answer::Peer(Ok(())),
     }
