@@ -1,4 +1,4 @@
--- What stands in for a CA, or beside one: fingerprints, revocation lists, OCSP responses.
+-- What stands in for a CA, or beside one: fingerprints, raw public keys, revocation lists, OCSP responses.
 
 local dtls = require('dtls')
 local helper = require('spec.helper')
@@ -8,7 +8,10 @@ local pki = require('spec.support.pki')
 -- @return the client session, `{ session, err, name }` of the server, `{ err, name }` of the client
 local function meet(serverOptions, clientOptions)
   local met, failed = {}, {}
-  local server, port = helper.echoServer(serverOptions, function (session) met.session = session end)
+  local server = dtls.createServer(helper.merge({ retransmitTimeout = 100 }, serverOptions),
+    function (session) met.session = session end)
+  assert(server:listen(0, '127.0.0.1'))
+  local port = server:address().port
   server:on('clientError', function (err, name) met.err, met.name = err, name end)
   local client = dtls.connect(helper.merge({
     host = '127.0.0.1', port = port, retransmitTimeout = 100,
@@ -218,5 +221,61 @@ describe('options.ocspResponse', function ()
     assert.matches('options%.ocspResponse needs a certificate', refusalOf({ ocspResponse = good }))
     assert.matches('options%.requireOCSP says nothing beside fingerprints',
       refusalOf({ requireOCSP = true, fingerprints = ('00'):rep(32) }))
+  end)
+end)
+
+describe('options.rawPublicKeys', function ()
+  local ours, theirs, ourKey, theirKey
+
+  setup(function ()
+    ours, theirs = pki.identity('server'), pki.identity('client')
+    ourKey, theirKey = (pki.publicKey(ours)), (pki.publicKey(theirs))
+  end)
+
+  it('lets two peers meet that have nothing but their keys', function ()
+    local client, met = meet(
+      { key = ours.key, requestCert = true, rawPublicKeys = theirKey },
+      { key = theirs.key, rawPublicKeys = { theirKey, ourKey } })
+    assert.is_true(client.authorized)
+    assert.is_true(met.session.authorized)
+    assert.is_nil(client:getPeerCertificate())
+    assert.equal(ourKey, client:getPeerPublicKey())
+    assert.equal(theirKey, met.session:getPeerPublicKey())
+  end)
+
+  it('refuses every other key', function ()
+    local _, met, failed = meet({ key = ours.key }, { rawPublicKeys = theirKey })
+    assert.matches('^EPUBLICKEY: .* %(sent alert 42, bad certificate%)$', failed.err)
+    assert.equal('ECERT', met.name)
+  end)
+
+  it('is for one kind of client on a port that serves both', function ()
+    local both = { cert = ours.cert, key = ours.key }
+    assert.is_nil(meet(both, { rawPublicKeys = ourKey }):getPeerCertificate())
+    local client = meet(both, { ca = pki.ca('authority').cert })
+    assert.is_table(client:getPeerCertificate())
+    assert.equal(ourKey, client:getPeerPublicKey())
+  end)
+
+  it('may be empty where a verify hook knows the keys', function ()
+    local seen
+    local client = meet({ key = ours.key }, {
+      rawPublicKeys = {},
+      verify = function (peer)
+        seen = peer
+        return peer.publicKey == ourKey
+      end,
+    })
+    assert.is_true(client.authorized)
+    assert.equal('EPUBLICKEY', seen.name)
+    assert.is_nil(seen.certificate)
+  end)
+
+  it('must be public keys in PEM', function ()
+    assert.matches('options%.rawPublicKeys holds what is not a public key in PEM',
+      refusalOf({ rawPublicKeys = ours.key }))
+    assert.matches('options%.rawPublicKeys holds what is not a public key in PEM',
+      refusalOf({ rawPublicKeys = { ourKey, 'key.pub' } }))
+    assert.matches('options%.rawPublicKeys is an empty list', refusalOf({ rawPublicKeys = {} }))
   end)
 end)

@@ -171,7 +171,8 @@ impl Profile {
 pub struct Config {
     /// Certificate chains in PEM, leaf first, one for each key.
     pub cert: Vec<Vec<u8>>,
-    /// Private keys in PEM, in the order of the chains.
+    /// Private keys in PEM, in the order of the chains; without any chain they are presented as raw public
+    /// keys.
     pub key: Vec<Vec<u8>>,
     /// Opens the keys that are encrypted.
     pub passphrase: Option<Vec<u8>>,
@@ -181,6 +182,8 @@ pub struct Config {
     pub crl: Option<Vec<Vec<u8>>>,
     /// SHA-256 fingerprints: a peer is accepted by its certificate's alone, and by nothing else.
     pub fingerprints: Option<Vec<String>>,
+    /// Public keys in PEM: a peer that presents one of them, and nothing else, is accepted by it.
+    pub raw_public_keys: Option<Vec<Vec<u8>>>,
     /// What a server staples to its certificate for clients that want an OCSP response.
     pub ocsp_response: Option<Staple>,
     /// Whether a client asks its server for one.
@@ -241,6 +244,7 @@ impl Default for Config {
             ca: None,
             crl: None,
             fingerprints: None,
+            raw_public_keys: None,
             ocsp_response: None,
             request_ocsp: false,
             require_ocsp: false,

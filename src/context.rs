@@ -7,6 +7,7 @@ use crate::ffi;
 use crate::identity::Identity;
 use crate::ocsp;
 use crate::psk::{self, Psk};
+use crate::raw_key::Types;
 use crate::reassembly::Expect;
 use crate::resumption::{self, Earlier};
 use crate::srtp;
@@ -140,7 +141,8 @@ impl Context {
     /// handshake could use, or where peers are to be verified and nothing is trusted.
     pub fn check_server(&self) -> Result<(), Refusal> {
         if self.identities.is_empty() && self.config.psk.is_none() {
-            let sentence = "is missing: a server needs a certificate and its key, or options.psk";
+            let sentence =
+                "is missing: a server needs a certificate and its key, a key alone, or options.psk";
             return Err(Refusal::new("cert", sentence));
         }
         if let Some(refusal) = self.identities.iter().find_map(Identity::server_refusal) {
@@ -208,14 +210,17 @@ impl Context {
         self.identities.iter().map(Identity::chain).collect()
     }
 
-    /// Whether it has a certificate to present.
-    pub(crate) fn has_certificate(&self) -> bool {
-        !self.identities.is_empty()
+    /// Whether a client has anything to present to a server that asks.
+    pub(crate) fn can_present_itself(&self, ssl: &SslRef) -> bool {
+        let fits = |identity: &Identity| identity.leaf.is_some() || ffi::raw_key::is_asked_for(ssl);
+        self.identities.iter().any(fits)
     }
 
     /// A fresh OpenSSL session, about to accept.
     pub(crate) fn server_ssl(&self) -> Result<Ssl, ErrorStack> {
         let mut ssl = self.fresh_ssl()?;
+        let types = Types::of_server(&self.config);
+        ffi::raw_key::set_certificate_types(&mut ssl, types.own, types.peer)?;
         ssl.set_accept_state();
         if self.config.request_cert {
             self.verify(&mut ssl, SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT);
@@ -226,6 +231,8 @@ impl Context {
     /// A fresh OpenSSL session, about to connect to `name` and to resume an earlier session, if there is one.
     pub(crate) fn client_ssl(&self, name: &PeerName, earlier: Option<&Earlier>) -> Result<Ssl, ErrorStack> {
         let mut ssl = self.fresh_ssl()?;
+        let types = Types::of_client(&self.config);
+        ffi::raw_key::set_certificate_types(&mut ssl, types.peer, types.own)?;
         ssl.set_connect_state();
         match name {
             PeerName::Dns(host) => {
@@ -359,7 +366,9 @@ fn install(builder: &mut SslContextBuilder, identity: &Identity) -> Result<(), R
         let reason = error.errors().first().and_then(|e| e.reason()).unwrap_or("no reason given");
         Refusal::new("cert", format!("is refused by OpenSSL: {reason}"))
     };
-    builder.set_certificate(&identity.leaf).map_err(refuse)?;
+    if let Some(leaf) = &identity.leaf {
+        builder.set_certificate(leaf).map_err(refuse)?;
+    }
     builder.set_private_key(&identity.key).map_err(refuse)?;
     for certificate in &identity.intermediates {
         ffi::add_chain_certificate(builder, certificate).map_err(refuse)?;

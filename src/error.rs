@@ -31,6 +31,8 @@ pub enum Name {
     CertificateRevoked,
     /// The peer's certificate is none of those that are known by fingerprint.
     Fingerprint,
+    /// The peer's raw public key is none of those that are known.
+    PublicKey,
     /// The stapled OCSP response is missing, or cannot be believed.
     OcspResponse,
     /// The peer presented no certificate though one is required.
@@ -79,6 +81,7 @@ impl Name {
             Name::Certificate => "ECERT",
             Name::CertificateRevoked => "ECERTREVOKED",
             Name::Fingerprint => "EFINGERPRINT",
+            Name::PublicKey => "EPUBLICKEY",
             Name::OcspResponse => "EOCSP",
             Name::NoCertificate => "ENOCERT",
             Name::Denied => "EDENIED",
@@ -209,7 +212,7 @@ impl Error {
     pub(crate) fn alert_to_send(&self) -> u8 {
         match self.name {
             Name::NoCertificate => 40,
-            Name::Certificate | Name::CertificateName | Name::Fingerprint => 42,
+            Name::Certificate | Name::CertificateName | Name::Fingerprint | Name::PublicKey => 42,
             Name::CertificateRevoked => 44,
             Name::CertificateTime => 45,
             Name::UnknownCa => 48,
@@ -231,6 +234,11 @@ impl Error {
         match reason.code {
             134 => Error::certificate(ssl.verify_result()),
             199 => Error::new(Name::NoCertificate, "the peer presented no certificate, and one is required"),
+            193 if ssl.certificate().is_none() && ssl.private_key().is_some() => Error::new(
+                Name::NoCipher,
+                "the peer offers no cipher suite that is enabled here, or takes no raw public key, which is \
+                 all that we have",
+            ),
             193 => Error::new(
                 Name::NoCipher,
                 "the peer offers no cipher suite that is enabled here and that our certificate can serve",

@@ -18,6 +18,8 @@ pub struct Established {
     pub verification: Option<Result<(), Error>>,
     /// The peer's certificates, its own first; empty where it presented none.
     pub chain: Vec<X509>,
+    /// The peer's public key in PEM, from its certificate or raw (RFC 7250); `None` where it has none.
+    pub public_key: Option<Vec<u8>>,
     /// The OCSP response that the server has stapled, in DER.
     pub ocsp_response: Option<Vec<u8>>,
     /// The host that the client wanted (RFC 6066 section 3).
@@ -69,6 +71,7 @@ impl Established {
         Established {
             verification,
             chain: peer_chain(ssl),
+            public_key: peer_public_key(ssl),
             ocsp_response: ocsp::stapled(ssl),
             server_name: None,
             psk_identity: Desk::of(ssl).psk_identity().or_else(|| ffi::psk_identity(ssl)),
@@ -94,4 +97,12 @@ pub(crate) fn peer_chain(ssl: &SslRef) -> Vec<X509> {
     let others = ssl.peer_cert_chain().into_iter().flatten().map(ToOwned::to_owned);
     let others: Vec<_> = others.filter(|other| *other != leaf).collect();
     std::iter::once(leaf).chain(others).collect()
+}
+
+/// The peer's public key in PEM, raw or from its certificate.
+pub(crate) fn peer_public_key(ssl: &SslRef) -> Option<Vec<u8>> {
+    let of_certificate = || ssl.peer_certificate().and_then(|leaf| leaf.public_key().ok());
+    let pem = ffi::raw_key::peer_key(ssl).or_else(of_certificate)?.public_key_to_pem().ok();
+    ffi::clear_errors();
+    pem
 }

@@ -2,6 +2,8 @@
 //! `unsafe` lives here.
 #![allow(unsafe_code)]
 
+pub mod raw_key;
+
 use crate::datagram_bio::Wire;
 use foreign_types::{ForeignType, ForeignTypeRef};
 use libc::{c_char, c_int, c_long, c_uint, c_void, timeval};

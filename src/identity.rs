@@ -1,4 +1,4 @@
-//! A certificate chain and its private key, read from PEM.
+//! A private key and the certificate chain that goes with it, read from PEM.
 
 use crate::config::{Config, Refusal};
 use crate::ffi;
@@ -6,18 +6,18 @@ use crate::suites::Authentication;
 use openssl::pkey::{Id, PKey, Private};
 use openssl::x509::{X509KeyUsage, X509};
 
-/// Who we are: a chain, leaf first, and the key of its leaf.
+/// Who we are: a key, and the chain that says whose it is. Without a chain it is a raw public key (RFC 7250).
 pub struct Identity {
-    /// The certificate of `key`.
-    pub leaf: X509,
+    /// The certificate of `key`, if it has one.
+    pub leaf: Option<X509>,
     /// The certificates that lead from the leaf towards a root.
     pub intermediates: Vec<X509>,
-    /// The leaf's private key.
+    /// The private key.
     pub key: PKey<Private>,
 }
 
 impl Identity {
-    /// Reads the identities of a configuration: each `cert` with the `key` at its place.
+    /// Reads the identities of a configuration: each `cert` with the `key` at its place, or keys alone.
     ///
     /// # Errors
     ///
@@ -26,7 +26,17 @@ impl Identity {
         match (config.cert.len(), config.key.len()) {
             (0, 0) => return Ok(Vec::new()),
             (_, 0) => return Err(Refusal::new("key", "is missing: a certificate needs its private key")),
-            (0, _) => return Err(Refusal::new("cert", "is missing: a private key needs its certificate")),
+            (0, _) if !ffi::raw_key::AVAILABLE => {
+                let sentence = "is missing: to present a key alone, as a raw public key, takes OpenSSL 3.2";
+                return Err(Refusal::new("cert", sentence));
+            }
+            (0, _) => {
+                let passphrase = config.passphrase.as_deref();
+                let bare = |pem: &Vec<u8>| {
+                    Ok(Identity { leaf: None, intermediates: Vec::new(), key: read_key(pem, passphrase)? })
+                };
+                return config.key.iter().map(bare).collect();
+            }
             (certs, keys) if certs != keys => {
                 return Err(Refusal::new(
                     "key",
@@ -48,12 +58,12 @@ impl Identity {
         if !matches {
             return Err(Refusal::new("key", "does not belong to the certificate in cert"));
         }
-        Ok(Identity { leaf, intermediates: chain.collect(), key })
+        Ok(Identity { leaf: Some(leaf), intermediates: chain.collect(), key })
     }
 
-    /// The whole chain, leaf first.
+    /// The whole chain, leaf first; empty where there is none.
     pub fn chain(&self) -> Vec<X509> {
-        std::iter::once(&self.leaf).chain(&self.intermediates).cloned().collect()
+        self.leaf.iter().chain(&self.intermediates).cloned().collect()
     }
 
     /// Why this identity cannot serve DTLS 1.2, where it cannot.
@@ -82,7 +92,8 @@ impl Identity {
 
     /// Whether the leaf's keyUsage, if it has one, lets its key sign (RFC 5280 section 4.2.1.3).
     fn may_sign(&self) -> bool {
-        self.leaf.key_usage().map_or(true, |usage| usage.contains(X509KeyUsage::DIGITAL_SIGNATURE))
+        let usage = self.leaf.as_ref().and_then(|leaf| leaf.key_usage());
+        usage.map_or(true, |usage| usage.contains(X509KeyUsage::DIGITAL_SIGNATURE))
     }
 
     /// What cipher suites this key can prove a server's identity in.

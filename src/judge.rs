@@ -3,12 +3,13 @@
 
 use crate::context::Context;
 use crate::error::{Error, Name};
-use crate::established::peer_chain;
+use crate::established::{peer_chain, peer_public_key};
 use crate::ffi;
 use crate::fingerprint::Fingerprint;
 use crate::ocsp;
 use crate::question::Presented;
 use crate::resumption::is_in_time;
+use openssl::pkey::{PKey, Public};
 use openssl::ssl::SslRef;
 use openssl::x509::{X509VerifyResult, X509};
 
@@ -18,8 +19,15 @@ const EXPIRED: std::ffi::c_int = 10;
 /// What the peer has shown of itself, and what is to be thought of it.
 pub(crate) fn judge(ssl: &SslRef, context: &Context) -> Presented {
     let chain = peer_chain(ssl);
+    let raw_key = ffi::raw_key::peer_key(ssl);
     let ocsp_response = ocsp::stapled(ssl);
-    let verdict = match (chain.first(), context.trust().pins()) {
+    let trust = context.trust();
+    let verdict = match (chain.first(), trust.pins()) {
+        (None, _) if raw_key.is_some() => judge_raw_key(raw_key.as_ref(), trust.raw_keys()),
+        (Some(_), _) if !trust.takes_certificates() => Err(Error::new(
+            Name::PublicKey,
+            "the peer presented a certificate, where raw public keys are known",
+        )),
         (None, _) => Err(Error::new(Name::NoCertificate, "the peer presented no certificate")),
         (Some(leaf), Some(pins)) => judge_fingerprint(leaf, pins),
         // A resumed session has kept the verdict of its first handshake, which time may have overtaken.
@@ -31,7 +39,23 @@ pub(crate) fn judge(ssl: &SslRef, context: &Context) -> Presented {
             fault => Err(Error::certificate(fault)),
         },
     };
-    Presented { chain, ocsp_response, verdict, resumed: ssl.session_reused() }
+    Presented {
+        public_key: peer_public_key(ssl),
+        chain,
+        ocsp_response,
+        verdict,
+        resumed: ssl.session_reused(),
+    }
+}
+
+/// A raw key says nothing of its owner: it is known, or it is not.
+fn judge_raw_key(shown: Option<&PKey<Public>>, known: Option<&[PKey<Public>]>) -> Result<(), Error> {
+    let is_shown = |key: &PKey<Public>| shown.is_some_and(|shown| key.public_eq(shown));
+    let accepted = known.unwrap_or_default().iter().any(is_shown);
+    ffi::clear_errors();
+    accepted.then_some(()).ok_or_else(|| {
+        Error::new(Name::PublicKey, "the peer's raw public key is none of those that are known")
+    })
 }
 
 /// Whoever has the private key of a certificate that is known needs no CA, no name and no date.

@@ -56,6 +56,7 @@ pub mod ocsp;
 pub mod output;
 pub mod psk;
 pub mod question;
+pub mod raw_key;
 pub mod reassembly;
 pub mod record;
 pub mod resumption;

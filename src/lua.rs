@@ -129,6 +129,7 @@ fn config(options: &LuaTable) -> LuaResult<Result<Config, Refusal>> {
         hide_unknown_identity: options
             .get::<Option<bool>>("hide_unknown_identity")?
             .unwrap_or(default.hide_unknown_identity),
+        raw_public_keys: list("raw_public_keys")?,
         ocsp_response: match options.get("ocsp_response")? {
             LuaValue::Boolean(true) => Some(Staple::Ask),
             _ => list("ocsp_response")?.map(Staple::Given),
@@ -355,6 +356,7 @@ fn show_peer(lua: &Lua, presented: &Presented) -> LuaResult<LuaTable> {
         table.set("authorization_error", error.to_string())?;
         table.set("name", error.name.as_str())?;
     }
+    set_bytes(lua, &table, "public_key", presented.public_key.as_deref())?;
     set_bytes(lua, &table, "ocsp_response", presented.ocsp_response.as_deref())?;
     table.set("resumed", presented.resumed)?;
     table.set("chain", describe_all(lua, &presented.chain)?)?;
@@ -374,6 +376,7 @@ fn shown(lua: &Lua, established: &Established) -> LuaResult<LuaTable> {
     }
     table.set("chain", describe_all(lua, &established.chain)?)?;
     table.set("server_name", established.server_name.as_deref())?;
+    set_bytes(lua, &table, "public_key", established.public_key.as_deref())?;
     set_bytes(lua, &table, "ocsp_response", established.ocsp_response.as_deref())?;
     set_bytes(lua, &table, "psk_identity", established.psk_identity.as_deref())?;
     set_bytes(lua, &table, "alpn_protocol", established.alpn_protocol.as_deref())?;

@@ -71,13 +71,13 @@ fn is_about(basic: &OcspBasicResponse, certificate: &X509Ref) -> bool {
 /// A [`Refusal`] of `ocsp_response` or `require_ocsp`.
 pub fn check(config: &Config, identities: &[Identity]) -> Result<(), Refusal> {
     let refuse = |sentence: &str| Err(Refusal::new("ocsp_response", sentence));
+    let leaves = || identities.iter().filter_map(|identity| identity.leaf.as_ref());
     match &config.ocsp_response {
-        Some(_) if identities.is_empty() => {
+        Some(_) if leaves().next().is_none() => {
             return refuse("needs a certificate to be about: options.cert is missing");
         }
         Some(Staple::Given(responses)) if responses.is_empty() => return refuse("is an empty list"),
         Some(Staple::Given(responses)) => {
-            let leaves = || identities.iter().map(|identity| &identity.leaf);
             if let Some(fault) = responses.iter().find_map(|der| fault(der, leaves())) {
                 return refuse(fault);
             }

@@ -47,6 +47,8 @@ pub struct StatusRequest {
 pub struct Presented {
     /// Its certificates, its own first; empty where it has none.
     pub chain: Vec<X509>,
+    /// Its public key in PEM, from its certificate or raw; `None` where it has none.
+    pub public_key: Option<Vec<u8>>,
     /// The OCSP response that it has stapled, in DER.
     pub ocsp_response: Option<Vec<u8>>,
     /// What the verification of all that came to.

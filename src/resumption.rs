@@ -194,7 +194,10 @@ pub(crate) fn policy(
 ) -> Digest32 {
     let mut fold = Fold::new("policy");
     for identity in identities {
-        fold = fold.add(&fingerprint(&identity.leaf));
+        fold = match &identity.leaf {
+            Some(leaf) => fold.add(&fingerprint(leaf)),
+            None => fold.add(&identity.key.public_key_to_der().unwrap_or_default()),
+        };
     }
     let suites: Vec<_> = suites.iter().map(|suite| suite.name.as_str()).collect();
     fold.add(&trust.digest())

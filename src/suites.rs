@@ -24,8 +24,11 @@ const IOT_PSK: &str = "PSK-AES128-CCM8";
 pub fn default_list(config: &Config) -> String {
     let psk = config.psk.is_some();
     // Who has a key alone gets no certificate suites: there would be nothing to verify with.
-    let verifies = config.ca.is_some() || config.fingerprints.is_some() || config.ask_peer;
-    let certificates = !psk || !config.cert.is_empty() || verifies;
+    let verifies = config.ca.is_some()
+        || config.fingerprints.is_some()
+        || config.raw_public_keys.is_some()
+        || config.ask_peer;
+    let certificates = !psk || !config.key.is_empty() || verifies;
     let iot = config.profile == Profile::Iot;
     // What RFC 7925 prescribes comes first where both ends are of its profile: a device may have
     // nothing else, and has it in hardware.

@@ -6,9 +6,11 @@ use crate::crl;
 use crate::ffi;
 use crate::fingerprint::Fingerprint;
 use crate::identity::read_certificates;
+use crate::raw_key;
 use crate::resumption::{fingerprint, Fold};
 use once_cell::unsync::OnceCell;
 use openssl::error::ErrorStack;
+use openssl::pkey::{PKey, Public};
 use openssl::ssl::{SslRef, SslVerifyMode};
 use openssl::x509::store::{X509Lookup, X509Store, X509StoreBuilder};
 use openssl::x509::{X509Crl, X509VerifyResult, X509};
@@ -22,6 +24,8 @@ pub struct Trust {
     crls: Vec<X509Crl>,
     /// The certificates that are accepted as they are, and alone, if there are any.
     pins: Option<Vec<Fingerprint>>,
+    /// The keys that are accepted without a certificate, if there are any.
+    raw_keys: Option<Vec<PKey<Public>>>,
     /// Made when the first session has to verify its peer: the system's holds some 140
     /// certificates, and most servers verify nobody.
     store: OnceCell<X509Store>,
@@ -32,12 +36,13 @@ impl Trust {
     ///
     /// # Errors
     ///
-    /// A [`Refusal`] of `ca`, `crl` or `fingerprints`.
+    /// A [`Refusal`] of `ca`, `crl`, `fingerprints` or `raw_public_keys`.
     pub fn read(config: &Config) -> Result<Trust, Refusal> {
         Ok(Trust {
             roots: read_roots(config)?,
             crls: crl::read_all(config)?,
             pins: Fingerprint::read_all(config)?,
+            raw_keys: raw_key::read_all(config)?,
             store: OnceCell::new(),
         })
     }
@@ -53,12 +58,13 @@ impl Trust {
             list.sort_unstable();
             list.iter().fold(Fold::new("list"), |fold, each| fold.add(each)).end()
         };
-        let present = [u8::from(self.roots.is_some()), u8::from(self.pins.is_some())];
+        let present = [self.roots.is_some(), self.pins.is_some(), self.raw_keys.is_some()].map(u8::from);
         let roots = self.roots().iter().map(|root| fingerprint(root).to_vec()).collect();
         let crls = self.crls.iter().map(|list| list.to_der().unwrap_or_default()).collect();
         let pins = self.pins.iter().flatten().map(|pin| pin.to_string().into_bytes()).collect();
-        let fold = Fold::new("trust").add(&present).add(&sorted(roots));
-        fold.add(&sorted(crls)).add(&sorted(pins)).end()
+        let raw_keys = self.raw_keys.iter().flatten().map(|key| key.public_key_to_der().unwrap_or_default());
+        let fold = Fold::new("trust").add(&present).add(&sorted(roots)).add(&sorted(crls));
+        fold.add(&sorted(pins)).add(&sorted(raw_keys.collect())).end()
     }
 
     /// The fingerprints, where peers are known by them alone.
@@ -66,10 +72,20 @@ impl Trust {
         self.pins.as_deref()
     }
 
+    /// The keys that are accepted without a certificate; `None` where no such peers are known.
+    pub fn raw_keys(&self) -> Option<&[PKey<Public>]> {
+        self.raw_keys.as_deref()
+    }
+
+    /// Whether a certificate could be accepted at all: where raw keys alone were given, none is.
+    pub fn takes_certificates(&self) -> bool {
+        self.raw_keys.is_none() || self.roots.is_some() || self.pins.is_some()
+    }
+
     /// Whether it is for us to refuse a peer. Of a CRL that is missing or out of date OpenSSL would say
     /// that the CA is unknown or the certificate has expired.
     pub fn judges_itself(&self) -> bool {
-        self.pins.is_some() || !self.crls.is_empty()
+        self.pins.is_some() || self.raw_keys.is_some() || !self.crls.is_empty()
     }
 
     /// The certificates that chains have to lead to: the system's, where none were given and chains are
@@ -82,7 +98,9 @@ impl Trust {
         self.store.get_or_try_init(|| {
             let mut builder = match &self.roots {
                 Some(roots) => store_of(roots).map_err(|e| unexpected(&e))?,
-                None if self.pins.is_some() => store_of(&[]).map_err(|e| unexpected(&e))?,
+                None if self.pins.is_some() || self.raw_keys.is_some() => {
+                    store_of(&[]).map_err(|e| unexpected(&e))?
+                }
                 None => system_store()?,
             };
             if !self.crls.is_empty() {

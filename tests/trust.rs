@@ -9,7 +9,7 @@ use dtls_core::{Answer, Config, Context, Name, Question};
 use openssl::x509::X509;
 use pair::certificates::{self, issue, Issued, Template};
 use pair::dice::Trying;
-use pair::{forge, Pair, Sent, Setup, Side, Weather};
+use pair::{forge, Delivery, Pair, Sent, Setup, Side, Weather};
 use std::rc::Rc;
 
 /// The pair after everything has been said.
@@ -43,6 +43,23 @@ fn pinned(server: &Issued, pins: &[String]) -> Setup {
 #[track_caller]
 fn refusal(config: Config) -> String {
     Context::new(config).map(drop).expect_err("it was accepted").to_string()
+}
+
+/// Puts other records in the place of a message of the server's.
+fn instead_of(kind: u8, make: impl Fn(u16) -> Vec<Vec<u8>> + 'static) -> Weather {
+    Box::new(move |sent: &Sent| {
+        let mut out = Vec::new();
+        for record in forge::records(sent.bytes) {
+            let that = record.kind == HANDSHAKE && record.epoch == 0 && record.body[0] == kind;
+            if that && sent.to == Side::Client {
+                out.extend(make(u16::from_be_bytes([record.body[4], record.body[5]])));
+            } else {
+                out.push(record.whole.to_vec());
+            }
+        }
+        let deliver = |bytes| Delivery { to: sent.to, after: 1, bytes };
+        out.into_iter().map(deliver).collect()
+    })
 }
 
 mod fingerprints {
@@ -520,24 +537,6 @@ mod stapling {
         assert_eq!(pair.client.session().established().unwrap().ocsp_response, Some(response));
     }
 
-    /// Puts other records in the place of a CertificateStatus.
-    fn instead(make: impl Fn(u16) -> Vec<Vec<u8>> + 'static) -> Weather {
-        Box::new(move |sent: &Sent| {
-            let mut out = Vec::new();
-            for record in forge::records(sent.bytes) {
-                let status =
-                    record.kind == HANDSHAKE && record.epoch == 0 && record.body[0] == CERTIFICATE_STATUS;
-                if status && sent.to == Side::Client {
-                    out.extend(make(u16::from_be_bytes([record.body[4], record.body[5]])));
-                } else {
-                    out.push(record.whole.to_vec());
-                }
-            }
-            let deliver = |bytes| pair::Delivery { to: sent.to, after: 1, bytes };
-            out.into_iter().map(deliver).collect()
-        })
-    }
-
     #[test]
     fn what_is_no_response_ends_the_handshake() {
         let body = |der: &[u8]| {
@@ -568,7 +567,7 @@ mod stapling {
                     _ => body.chunks(1000).enumerate().map(part).collect(),
                 }
             };
-            let mut pair = stapled(Some(good())).pair_in(instead(make));
+            let mut pair = stapled(Some(good())).pair_in(instead_of(CERTIFICATE_STATUS, make));
             pair.run(10_000);
             assert_eq!(pair.client.failure(), Some(name), "{}", pair.story());
             pair.assert_both_know(Side::Client);
@@ -627,5 +626,225 @@ mod stapling {
         setup.server.key.push(rsa.key_pem());
         setup.client.ciphers = Some("ECDHE-RSA-AES128-GCM-SHA256".to_owned());
         meet(setup).converse();
+    }
+}
+
+mod raw_public_keys {
+    use super::*;
+    use pair::certificates::{ecdsa, Key};
+
+    const CERTIFICATE: u8 = 11;
+
+    fn public(key: &Key) -> Vec<u8> {
+        key.public_key_to_pem().unwrap()
+    }
+
+    fn private(key: &Key) -> Vec<u8> {
+        key.private_key_to_pem_pkcs8().unwrap()
+    }
+
+    /// A server that has nothing but this key, for a client that knows these and no CA.
+    fn served_by(key: &Key, known: &[Vec<u8>]) -> Setup {
+        let mut setup = Setup::default();
+        (setup.server.cert, setup.server.key) = (vec![], vec![private(key)]);
+        (setup.client.ca, setup.client.raw_public_keys) = (None, Some(known.to_vec()));
+        setup
+    }
+
+    /// A client that has nothing but this key, for a server that knows these and no CA.
+    fn with_client(key: &Key, known: &[Vec<u8>]) -> Setup {
+        let mut setup = Setup::default();
+        setup.client.key = vec![private(key)];
+        setup.server.request_cert = true;
+        (setup.server.ca, setup.server.raw_public_keys) = (None, Some(known.to_vec()));
+        setup
+    }
+
+    #[track_caller]
+    fn refused(setup: Setup, refuser: Side, names: (Name, Name)) -> Pair {
+        let pair = meet(setup);
+        assert_eq!((pair.client.failure(), pair.server.failure()), (Some(names.0), Some(names.1)));
+        pair.assert_both_know(refuser);
+        pair
+    }
+
+    #[test]
+    fn a_server_is_known_by_its_key_alone() {
+        for key in [ecdsa(), certificates::rsa()] {
+            let mut pair = meet(served_by(&key, &[public(&ecdsa()), public(&key)]));
+            pair.converse();
+            let established = pair.client.session().established().unwrap();
+            assert_eq!(established.verification, Some(Ok(())));
+            assert_eq!(established.public_key, Some(public(&key)));
+            assert!(established.chain.is_empty());
+        }
+        refused(served_by(&ecdsa(), &[public(&ecdsa())]), Side::Client, (Name::PublicKey, Name::Certificate));
+    }
+
+    #[test]
+    fn a_client_is_known_by_its_key_alone() {
+        for key in [ecdsa(), certificates::rsa(), certificates::ed25519()] {
+            let mut pair = meet(with_client(&key, &[public(&key)]));
+            pair.converse();
+            let established = pair.server.session().established().unwrap();
+            assert_eq!(established.verification, Some(Ok(())));
+            assert_eq!(established.public_key, Some(public(&key)));
+        }
+        refused(
+            with_client(&ecdsa(), &[public(&ecdsa())]),
+            Side::Server,
+            (Name::Certificate, Name::PublicKey),
+        );
+    }
+
+    #[test]
+    fn two_peers_need_no_certificate_between_them() {
+        let (server, client) = (ecdsa(), ecdsa());
+        let mut setup = with_client(&client, &[public(&client)]);
+        (setup.server.cert, setup.server.key) = (vec![], vec![private(&server)]);
+        (setup.client.ca, setup.client.raw_public_keys) = (None, Some(vec![public(&server)]));
+        let mut pair = meet(setup.with_mtu(256));
+        pair.converse();
+    }
+
+    #[test]
+    fn who_has_none_is_refused() {
+        let mut setup = with_client(&ecdsa(), &[public(&ecdsa())]);
+        setup.client.key = vec![];
+        refused(setup, Side::Server, (Name::NoCertificate, Name::NoCertificate));
+    }
+
+    #[test]
+    fn a_port_serves_clients_of_both_kinds() {
+        let server = certificates::server();
+        let mut raw = Setup::default();
+        (raw.client.ca, raw.client.raw_public_keys) = (None, Some(vec![public(&server.key)]));
+        let mut both = raw.clone();
+        both.client.ca = Setup::default().client.ca;
+        for (setup, chain) in [(Setup::default(), 1), (raw, 0), (both, 1)] {
+            let mut pair = meet(setup);
+            pair.converse();
+            let established = pair.client.session().established().unwrap();
+            assert_eq!(established.verification, Some(Ok(())));
+            assert_eq!(established.chain.len(), chain);
+            assert_eq!(established.public_key, Some(public(&server.key)));
+        }
+    }
+
+    #[test]
+    fn a_server_asks_for_either_where_it_knows_either() {
+        let key = ecdsa();
+        let mut raw = with_client(&key, &[public(&key)]);
+        raw.server.ca = Setup::default().server.ca;
+        let mut certified = Setup::mutual();
+        certified.server.raw_public_keys = raw.server.raw_public_keys.clone();
+        for setup in [raw, certified] {
+            let mut pair = meet(setup);
+            pair.converse();
+            assert_eq!(pair.server.session().established().unwrap().verification, Some(Ok(())));
+        }
+    }
+
+    #[test]
+    fn peers_of_different_kinds_cannot_meet() {
+        // The client does not say that it takes raw keys, so the server has nothing for it.
+        let mut setup = served_by(&ecdsa(), &[]);
+        (setup.client.ca, setup.client.raw_public_keys) = (Setup::default().client.ca, None);
+        let pair = refused(setup, Side::Server, (Name::NoCipher, Name::NoCipher));
+        let sentence = pair.server.end().unwrap().1.unwrap().sentence;
+        assert!(sentence.contains("takes no raw public key"), "{sentence}");
+        // A certificate is no raw key, even of a key that is known.
+        let mut setup = Setup::mutual();
+        setup.server.ca = None;
+        setup.server.raw_public_keys = Some(vec![public(&certificates::client().key)]);
+        refused(setup, Side::Server, (Name::Certificate, Name::PublicKey));
+    }
+
+    #[test]
+    fn a_client_with_a_key_has_nothing_for_a_server_that_wants_a_certificate() {
+        let mut setup = with_client(&ecdsa(), &[]);
+        (setup.server.ca, setup.server.raw_public_keys) = (Setup::default().server.ca, None);
+        refused(setup, Side::Server, (Name::NoCertificate, Name::NoCertificate));
+    }
+
+    #[test]
+    fn who_does_not_reject_is_told() {
+        let mut setup = served_by(&ecdsa(), &[public(&ecdsa())]);
+        setup.client.reject_unauthorized = false;
+        let mut pair = meet(setup);
+        pair.converse();
+        let verification = pair.client.session().established().unwrap().verification.clone();
+        assert_eq!(verification.unwrap().unwrap_err().name, Name::PublicKey);
+    }
+
+    #[test]
+    fn a_hook_sees_the_key_and_has_the_last_word() {
+        let key = ecdsa();
+        for setup in [served_by(&key, &[]), with_client(&key, &[])] {
+            let side = if setup.client.raw_public_keys.is_some() { Side::Client } else { Side::Server };
+            let mut setup = setup;
+            (setup.client.ask_peer, setup.server.ask_peer) = (side == Side::Client, side == Side::Server);
+            let mut pair = setup.pair();
+            let expected = public(&key);
+            pair.end(side).hook = Some(Box::new(move |question| {
+                let Question::Peer(presented) = question else { panic!("{question:?}") };
+                assert_eq!(presented.public_key.as_ref(), Some(&expected));
+                assert_eq!(presented.verdict.as_ref().unwrap_err().name, Name::PublicKey);
+                Answer::Peer(Ok(()))
+            }));
+            pair.connect();
+            pair.converse();
+        }
+    }
+
+    #[test]
+    fn who_shows_the_key_of_somebody_else_cannot_prove_it() {
+        let known = ecdsa();
+        let der = known.public_key_to_der().unwrap();
+        let rows = [
+            ("the key of somebody else", der.clone(), Name::Handshake),
+            ("a key with something behind it", [der, vec![0]].concat(), Name::Handshake),
+            ("a certificate", certificates::server().cert.to_der().unwrap(), Name::Handshake),
+            ("garbage", vec![1; 90], Name::Handshake),
+            ("nothing", vec![], Name::Handshake),
+        ];
+        for (what, shown, name) in rows {
+            let _trying = Trying(what.to_owned());
+            let mut body = (shown.len() as u32).to_be_bytes()[1..].to_vec();
+            body.extend(shown);
+            let weather = instead_of(CERTIFICATE, move |sequence| {
+                vec![forge::message(CERTIFICATE, sequence, 100, &body)]
+            });
+            let mut pair = served_by(&ecdsa(), &[public(&known)]).pair_in(weather);
+            pair.run(10_000);
+            assert_eq!(pair.client.failure(), Some(name), "{}", pair.story());
+            pair.assert_both_know(Side::Client);
+        }
+    }
+
+    #[test]
+    fn what_is_none_is_refused_beforehand() {
+        let key = ecdsa();
+        for text in [b"key.pem".to_vec(), private(&key), certificates::server().cert_pem(), vec![]] {
+            let keys = Some(vec![public(&key), text]);
+            let sentence = refusal(Config { raw_public_keys: keys, ..Config::default() });
+            assert!(
+                sentence.starts_with("raw_public_keys: holds what is not a public key in PEM"),
+                "{sentence}"
+            );
+        }
+        let sentence = refusal(Config { raw_public_keys: Some(vec![]), ..Config::default() });
+        assert!(sentence.starts_with("raw_public_keys: is an empty list"), "{sentence}");
+        // Nobody staples a response to a key.
+        let config =
+            Config { key: vec![private(&key)], ocsp_response: Some(Staple::Ask), ..Config::default() };
+        assert!(refusal(config).starts_with("ocsp_response: needs a certificate"));
+    }
+
+    #[test]
+    fn an_ed25519_key_is_for_clients_alone() {
+        let config = Config { key: vec![private(&certificates::ed25519())], ..Config::default() };
+        let sentence = Context::new(config).unwrap().check_server().unwrap_err().to_string();
+        assert!(sentence.starts_with("key: is an Ed25519 key"), "{sentence}");
     }
 }

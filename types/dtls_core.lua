@@ -17,6 +17,7 @@ local core = {}
 --- @field ca? string[] PEM
 --- @field crl? string[] PEM
 --- @field fingerprints? string[]
+--- @field raw_public_keys? string[] PEM
 --- @field ocsp_response? string[]|true DER, or true to be asked
 --- @field request_ocsp? boolean
 --- @field require_ocsp? boolean
@@ -230,6 +231,7 @@ function Session:established() end
 --- @field extended_master_secret boolean
 --- @field chain dtls_core.Certificate[] the peer's own first
 --- @field server_name? string
+--- @field public_key? string PEM
 --- @field ocsp_response? string DER
 --- @field psk_identity? string
 --- @field resumed boolean
@@ -244,6 +246,7 @@ function Session:established() end
 --- @field authorized boolean
 --- @field authorization_error? string
 --- @field name? string
+--- @field public_key? string PEM
 --- @field ocsp_response? string DER
 --- @field resumed boolean
 

@@ -56,6 +56,7 @@ end
 --- @field authorized boolean whether OpenSSL would have it
 --- @field authorizationError string? why not, as `NAME: sentence`
 --- @field name string? the name alone
+--- @field publicKey string? its public key in PEM, from the certificate or raw (RFC 7250)
 --- @field ocspResponse string? the OCSP response that a server has stapled, in DER
 --- @field resumed boolean whether an earlier session with this peer is being resumed
 
@@ -67,6 +68,7 @@ function certificate.presented(from)
     authorized = from.authorized,
     authorizationError = from.authorization_error,
     name = from.name,
+    publicKey = from.public_key,
     ocspResponse = from.ocsp_response,
     resumed = from.resumed,
   }

@@ -49,13 +49,16 @@ Context.__name = 'dtls.Context'
 
 --- @class dtls.ContextOptions
 --- @field cert? string|string[] certificate chains in PEM, leaf first: one, or one for each key
---- @field key? string|string[] their private keys in PEM, in the same order
+--- @field key? string|string[] their private keys in PEM, in the same order; without `cert` they are shown
+---   as they are, as raw public keys (RFC 7250)
 --- @field passphrase? string opens the keys that are encrypted
 --- @field ca? string|string[] what is trusted, in PEM; by default the system's trust store
 --- @field crl? string|string[] revocation lists in PEM, one at least for each CA: where any is given, a
 ---   chain with a CA that has none, or one out of date, is refused
 --- @field fingerprints? string|string[] SHA-256 of the certificates that peers are accepted by, and by
 ---   nothing else: not by CA, name or date; `AB:CD:…`, with or without colons, or as in SDP
+--- @field rawPublicKeys? string|string[] public keys in PEM: a peer that presents one of them instead of a
+---   certificate is accepted by it; certificates only beside `ca` or `fingerprints`
 --- @field ocspResponse? string|string[]|dtls.OcspHook what a server staples to its certificate for clients
 ---   that want it: an OCSP response in DER (or one for each certificate), or a hook
 --- @field requestOCSP? boolean a client wants its server's OCSP response, and believes it; false by default

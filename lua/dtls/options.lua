@@ -126,6 +126,7 @@ local contextOptions = {
   ca = 'strings',
   crl = 'strings',
   fingerprints = 'strings',
+  rawPublicKeys = 'strings',
   ocspResponse = 'ocspResponse',
   requestOCSP = 'boolean',
   requireOCSP = 'boolean',

@@ -151,6 +151,13 @@ function Session:getPeerCertificate()
   return self._shown and certificate.ofChain(self._shown.chain)
 end
 
+--- The peer's public key in PEM: from its certificate, or the one that it has presented instead (RFC 7250),
+--- where `getPeerCertificate()` is nil. nil where it presented neither.
+--- @return string?
+function Session:getPeerPublicKey()
+  return self._shown and self._shown.public_key
+end
+
 --- The OCSP response that the server has stapled to its certificate (RFC 6066 section 8), in DER; nil where
 --- there is none.
 --- @return string?

@@ -84,7 +84,10 @@ impl Session {
     }
 
     fn has_peer_certificate(&self) -> bool {
-        self.engine.as_ref().is_some_and(|engine| engine.ssl().peer_certificate().is_some())
+        self.engine.as_ref().is_some_and(|engine| {
+            let ssl = engine.ssl();
+            ssl.peer_certificate().is_some() || ffi::raw_key::peer_key(ssl).is_some()
+        })
     }
 
     /// Goes on behind a checkpoint.
@@ -230,10 +233,12 @@ impl Session {
     /// What is known about why a peer may have refused to go on.
     pub(super) fn progress(&self) -> Progress {
         let is_client = matches!(self.role, Role::Client { .. });
-        let agreed = self.engine.as_ref().is_some_and(|engine| ffi::pending_suite(engine.ssl()).is_some());
+        let ssl = self.engine.as_ref().map(|engine| engine.ssl());
+        let agreed = ssl.is_some_and(|ssl| ffi::pending_suite(ssl).is_some());
+        let presentable = ssl.is_some_and(|ssl| self.context.can_present_itself(ssl));
         Progress {
             only_hello: is_client && !agreed,
-            lacks_certificate: self.shown.certificate_requested && !self.context.has_certificate(),
+            lacks_certificate: self.shown.certificate_requested && !presentable,
         }
     }
 
