@@ -848,3 +848,91 @@ mod raw_public_keys {
         assert!(sentence.starts_with("key: is an Ed25519 key"), "{sentence}");
     }
 }
+
+mod resumption {
+    use super::*;
+    use dtls_core::TicketKeys;
+    use pair::certificates::ecdsa;
+    use pair::revocation::Answer as Response;
+    use pair::BOTH;
+
+    /// Connects the client for the first time, and returns it as it comes back.
+    fn returning(setup: Setup) -> Setup {
+        let tickets = Some(TicketKeys::with_secrets(&[vec![7; 32]]).unwrap());
+        let setup = Setup { tickets, ..setup };
+        let mut pair = setup.clone().pair();
+        pair.connect();
+        pair.converse();
+        let kept = pair.client.session().established().unwrap().kept.as_ref();
+        let kept = kept.expect("the session cannot be resumed").bytes().to_vec();
+        Setup { kept: Some(kept), ..setup }
+    }
+
+    /// Both ends know each other by fingerprint.
+    fn pinned_both() -> Setup {
+        let (server, client) = (stranger(), stranger());
+        let mut setup = pinned(&server, &[fingerprint(&server.cert)]);
+        setup.client.cert = vec![client.cert_pem()];
+        setup.client.key = vec![client.key_pem()];
+        setup.server.request_cert = true;
+        setup.server.ca = None;
+        setup.server.fingerprints = Some(vec![fingerprint(&client.cert)]);
+        setup
+    }
+
+    /// Both ends know each other by their keys alone.
+    fn raw_both() -> Setup {
+        let mut setup = Setup::default();
+        let ends = [&mut setup.server, &mut setup.client];
+        let keys = [ecdsa(), ecdsa()];
+        for (config, (own, other)) in ends.into_iter().zip([(&keys[0], &keys[1]), (&keys[1], &keys[0])]) {
+            config.cert = vec![];
+            config.key = vec![own.private_key_to_pem_pkcs8().unwrap()];
+            config.ca = None;
+            config.raw_public_keys = Some(vec![other.public_key_to_pem().unwrap()]);
+        }
+        setup.server.request_cert = true;
+        setup
+    }
+
+    /// The client wants an OCSP response, which only a full handshake brings.
+    fn stapled() -> Setup {
+        let authority = certificates::authority();
+        let response = Response::default().about(&certificates::server().cert, authority, authority);
+        let mut setup = Setup::mutual();
+        setup.server.ocsp_response = Some(Staple::Given(vec![response]));
+        setup.client.require_ocsp = true;
+        setup
+    }
+
+    #[test]
+    fn a_resumed_peer_is_known_as_it_was_the_first_time() {
+        for setup in [pinned_both(), raw_both(), stapled()] {
+            let mut first = meet(setup.clone());
+            let shown: Vec<_> =
+                BOTH.map(|side| first.end(side).session().established().unwrap().public_key.clone()).into();
+            let mut pair = returning(setup).pair();
+            pair.connect();
+            pair.converse();
+            for (side, public_key) in BOTH.into_iter().zip(shown) {
+                let established = pair.end(side).session().established().unwrap();
+                assert!(established.resumed);
+                assert_eq!(established.verification, Some(Ok(())));
+                assert_eq!(established.public_key, public_key);
+            }
+        }
+    }
+
+    #[test]
+    fn a_peer_that_is_known_no_more_is_not_let_in_by_its_session() {
+        let mut pins = returning(pinned_both());
+        pins.server.fingerprints = Some(vec![fingerprint(&stranger().cert)]);
+        let mut raw = returning(raw_both());
+        raw.server.raw_public_keys = Some(vec![ecdsa().public_key_to_pem().unwrap()]);
+        for (setup, name) in [(pins, Name::Fingerprint), (raw, Name::PublicKey)] {
+            let pair = meet(setup);
+            assert_eq!((pair.server.failure(), pair.server.connected()), (Some(name), 0));
+            pair.assert_both_know(Side::Server);
+        }
+    }
+}
