@@ -105,7 +105,7 @@ impl Context {
         let session = ssl.session()?;
         // Without the extended master secret one session could be spliced to another (RFC 7627
         // section 5.3 allows no resumption then).
-        let resumable = ffi::is_resumable(session) && ffi::has_extended_master_secret(ssl);
+        let resumable = ffi::is_resumable(session) && ssl.extms_support() == Some(true);
         if !resumable || self.config().session_timeout_s == 0 {
             return None;
         }
@@ -124,11 +124,13 @@ impl Context {
             Some(Psk::Pair(pair)) => Some(&pair.identity[..]),
             _ => None,
         };
+        // RFC 6066 section 4 has a session keep its fragment length.
+        let agreed = (self.config().min_version, self.config().max_fragment_length);
         Fold::new("client")
             .add(self.policy())
             .add(name.as_bytes())
             .add_optional(identity)
-            .add(format!("{:?}", self.config().min_version).as_bytes())
+            .add(format!("{agreed:?}").as_bytes())
             .add(der)
             .end()
     }

@@ -2,6 +2,7 @@
 
 mod pair;
 
+use dtls_core::config::FragmentLength;
 use dtls_core::context::PeerName;
 use dtls_core::desk::PskPair;
 use dtls_core::psk::Psk;
@@ -78,7 +79,9 @@ fn keys(letters: &[u8]) -> Option<TicketKeys> {
 
 #[test]
 fn a_session_is_resumed_with_certificates_on_either_side_and_with_keys() {
-    for setup in [Setup::default(), Setup::mutual(), Setup::psk()] {
+    let mut short = Setup::default();
+    short.client.max_fragment_length = FragmentLength::new(512).ok();
+    for setup in [Setup::default(), Setup::mutual(), Setup::psk(), short] {
         let again = returning(&setup);
         let mut pair = again.pair();
         pair.connect();
@@ -201,6 +204,11 @@ fn a_client_offers_a_session_only_where_it_would_have_been_made_just_so() {
         ("a verify hook", Config { ask_peer: true, ..made.clone() }, "server.test"),
         ("another certificate of ours", Config { cert: vec![], key: vec![], ..made.clone() }, "server.test"),
         ("a pre-shared key", Config { psk: Setup::psk().client.psk, ..made.clone() }, "server.test"),
+        (
+            "short records",
+            Config { max_fragment_length: FragmentLength::new(512).ok(), ..made.clone() },
+            "server.test",
+        ),
         (
             "other cipher suites",
             Config { ciphers: Some("ECDHE+CHACHA20".into()), ..made.clone() },

@@ -206,13 +206,6 @@ pub fn lifetime(session: &SslSessionRef) -> i64 {
     session.timeout().min(hint.unwrap_or(i64::MAX))
 }
 
-/// Whether an established session has the extended master secret (RFC 7627), SSL_get_extms_support(3).
-pub fn has_extended_master_secret(ssl: &SslRef) -> bool {
-    const CTRL_GET_EXTMS_SUPPORT: c_int = 122;
-    // SAFETY: reads a field of a session that is borrowed.
-    unsafe { sys::SSL_ctrl(ssl.as_ptr(), CTRL_GET_EXTMS_SUPPORT, 0, std::ptr::null_mut()) == 1 }
-}
-
 /// The identity by which a pre-shared key was chosen, in this session or in the one that it resumes,
 /// SSL_get_psk_identity(3).
 pub fn psk_identity(ssl: &SslRef) -> Option<Vec<u8>> {
