@@ -32,14 +32,17 @@ local kinds = {
   end,
 }
 
--- How long this process has waited for a processor so far, in milliseconds: what others take on a busy
--- machine is not the server's doing.
+-- How long this process has waited for a processor so far, in milliseconds, and this machine for its host:
+-- what others take is not the server's doing.
 local function kept()
-  local file = io.open('/proc/self/schedstat')
-  if not file then return 0 end
+  local file, host = io.open('/proc/self/schedstat'), io.open('/proc/stat')
+  if not (file and host) then return 0 end
   local _, waited = file:read('*n', '*n')
+  local TICK = 10
+  local stolen = host:read('*l'):match('^cpu' .. (' +%d+'):rep(7) .. ' +(%d+)')
   file:close()
-  return waited / 1e6
+  host:close()
+  return waited / 1e6 + stolen * TICK
 end
 
 local function summary(gaps)

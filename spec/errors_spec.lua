@@ -150,7 +150,7 @@ local descriptions = {
 -- what the other is told; the alert that goes between them, nil where there is none. `keys` have nothing
 -- but pre-shared keys.
 local LAMP = { identity = 'lamp-7', key = 'a key of 16 byte' }
-local hasty = { handshakeTimeout = 300 }
+local hasty = { handshakeTimeout = 600 }
 
 local function with(...) return helper.merge(...) end
 local function dated(from, to)

@@ -263,16 +263,16 @@ for _, which in ipairs(hooks) do
         local play = stage(which, function (about, session, done)
           if not acting then return which.good end
           return hook(about, session, done)
-        end, { handshakeTimeout = 150 })
+        end, { handshakeTimeout = 400 })
         local bystander = play:connect()
         play.wait(bystander.seen, 'secureConnection')
         acting = true
         -- The other end is no more patient than it has to be.
-        local session = play:connect({ handshakeTimeout = which.of == 'server' and 400 or nil })
+        local session = play:connect({ handshakeTimeout = which.of == 'server' and 1000 or nil })
         local seen = which.of == 'server' and play.atServer or session.seen
         local told = play.wait(seen, which.of == 'server' and 'clientError' or 'error')
         assert.equal('ETIMEDOUT', told[3])
-        assert.matches(('within 150 ms: the %s hook has not answered$'):format(which.option), told[2])
+        assert.matches(('within 400 ms: the %s hook has not answered$'):format(which.option), told[2])
         play.converse(bystander, 'still here')
         -- Nothing is decided any more.
         for _, done in ipairs(waiting) do done(which.good) end
@@ -417,7 +417,7 @@ describe('a hook\'s parameters', function ()
 
   -- How the handshake ends: nil where it is complete.
   local function ending(hook, client)
-    local play = stage(which, hook, { handshakeTimeout = 120 })
+    local play = stage(which, hook, { handshakeTimeout = 300 })
     local session = play:connect(client)
     local outcome
     helper.runUntil(function ()
@@ -541,8 +541,8 @@ describe('a client whose hook takes its time', function ()
 end)
 
 it("a psk hook's wrong key is known for one by both ends", function ()
-  local play = stage(hooks[1], function () return WRONG end, { handshakeTimeout = 150 })
-  local session = play:connect({ handshakeTimeout = 150 })
+  local play = stage(hooks[1], function () return WRONG end, { handshakeTimeout = 500 })
+  local session = play:connect({ handshakeTimeout = 500 })
   local own, other = play:failures(session)
   assert.same({ 'EPSKKEY', 'EPSKKEY' }, { own[3], other[3] })
   play.server:close()

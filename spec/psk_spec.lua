@@ -116,7 +116,7 @@ describe('a pre-shared key', function ()
 end)
 
 describe('the two ends of a pre-shared key', function ()
-  local short = { handshakeTimeout = 300 }
+  local short = { handshakeTimeout = 600 }
 
   it('both conclude that the key is another where it is', function ()
     for _, key in ipairs({ 'a key of 16 bytes', KEY .. '\0', 'A key of 16 byte' }) do
