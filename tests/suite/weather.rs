@@ -1,11 +1,9 @@
 //! Handshakes and messages over terrible networks.
 
-mod pair;
-
+use crate::pair::dice::{Dice, Trying};
+use crate::pair::forge::{message_kind, record, records};
+use crate::pair::{fair, Delivery, Pair, Sent, Setup, Side, Weather, BOTH};
 use dtls_core::record::HANDSHAKE;
-use pair::dice::{Dice, Trying};
-use pair::forge::{message_kind, record, records};
-use pair::{fair, Delivery, Pair, Sent, Setup, Side, Weather, BOTH};
 
 /// The handshake takes no more than this, in milliseconds of the invented clock: half of what
 /// OpenSSL's twelve retransmissions would.
@@ -139,7 +137,7 @@ fn a_network_slower_than_the_timeout_is_only_slow() {
 fn records_apart(reversed: bool) -> Weather {
     Box::new(move |sent| {
         let mut parts: Vec<Vec<u8>> =
-            pair::forge::records(sent.bytes).iter().map(|record| record.whole.to_vec()).collect();
+            crate::pair::forge::records(sent.bytes).iter().map(|record| record.whole.to_vec()).collect();
         if reversed {
             parts.reverse();
         }
@@ -191,7 +189,7 @@ fn a_record_of_old_messages_and_new_ones_is_worth_its_new_ones() {
 fn messages_that_overtake_the_finished_are_delivered() {
     // The client's last flight waits; its messages do not. The server cannot know them genuine yet.
     let mut pair = Setup::default().pair_in(Box::new(|sent| {
-        let slow = sent.to == Side::Client && pair::forge::changes_cipher(sent.bytes);
+        let slow = sent.to == Side::Client && crate::pair::forge::changes_cipher(sent.bytes);
         vec![sent.arrives(if slow { 500 } else { 1 })]
     }));
     assert!(pair.run_until(|pair| pair.server.is_open()));

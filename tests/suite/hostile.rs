@@ -4,15 +4,13 @@
 //!
 //! What DTLS 1.2 cannot survive is at the end of this file.
 
-mod pair;
-
+use crate::pair::dice::Trying;
+use crate::pair::forge::{fragment, fragment_claiming, message, record, LAST_NUMBER};
+use crate::pair::{fair, Delivery, Pair, Sent, Setup, Side, Weather, BOTH};
 use dtls_core::record::{
     self, ALERT, APPLICATION_DATA, CHANGE_CIPHER_SPEC, DTLS_1_0, DTLS_1_2, HANDSHAKE, HEADER, MAX_BODY,
 };
 use dtls_core::{Name, Reason};
-use pair::dice::Trying;
-use pair::forge::{fragment, fragment_claiming, message, record, LAST_NUMBER};
-use pair::{fair, Delivery, Pair, Sent, Setup, Side, Weather, BOTH};
 
 /// A class of forgery: what it is, and the datagrams that are sent one after the other.
 type Forgery = (&'static str, Vec<Vec<u8>>);
@@ -330,7 +328,7 @@ fn no_sealed_forgery_of_any_length_comes_between_change_cipher_spec_and_finished
         // Records travel apart, so that the forgeries fit in between.
         let weather = Box::new(move |sent: &Sent| {
             let mut all = Vec::new();
-            for genuine in pair::forge::records(sent.bytes) {
+            for genuine in crate::pair::forge::records(sent.bytes) {
                 all.push(Delivery { to: sent.to, after: 1, bytes: genuine.whole.to_vec() });
                 if genuine.kind == CHANGE_CIPHER_SPEC {
                     let forged = sealed_of_every_length(0).into_iter();
@@ -394,7 +392,7 @@ fn bad_records_in_front_of_every_genuine_one_delay_no_handshake() {
     // Before that the gate, which reads one record of a datagram, answers no bad one.
     assert!(pair.run_until(|pair| pair.admitted == 1));
     pair.weather = Box::new(move |sent| {
-        let bytes: Vec<u8> = pair::forge::records(sent.bytes)
+        let bytes: Vec<u8> = crate::pair::forge::records(sent.bytes)
             .into_iter()
             .flat_map(|genuine| [&bad[..], genuine.whole].concat())
             .collect();

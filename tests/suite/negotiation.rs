@@ -1,16 +1,14 @@
 //! What the two ends agree on beside a cipher suite, and what becomes of a handshake where they do not.
 
-mod pair;
-
+use crate::pair::certificates::{self, issue, Issued, Template};
+use crate::pair::forge::{record, records};
+use crate::pair::raw::{self, Raw};
+use crate::pair::{Pair, Setup, Side, BOTH};
 use dtls_core::config::FragmentLength;
 use dtls_core::context::PeerName;
 use dtls_core::srtp::Profile;
 use dtls_core::{Context, Deadlines, Name, Output, Session};
 use openssl::ssl::{AlpnError, SslContextBuilder, SslOptions};
-use pair::certificates::{self, issue, Issued, Template};
-use pair::forge::{record, records};
-use pair::raw::{self, Raw};
-use pair::{Pair, Setup, Side, BOTH};
 use std::rc::Rc;
 
 fn list(names: &[&str]) -> Vec<Vec<u8>> {

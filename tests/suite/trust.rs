@@ -1,15 +1,13 @@
 //! What may be taken for proof of who a peer is, beside a chain that leads to a trusted CA.
 
-mod pair;
-
+use crate::pair::certificates::{self, issue, Issued, Template};
+use crate::pair::dice::Trying;
+use crate::pair::{forge, Delivery, Pair, Sent, Setup, Side, Weather};
 use dtls_core::fingerprint::Fingerprint;
 use dtls_core::ocsp::Staple;
 use dtls_core::record::HANDSHAKE;
 use dtls_core::{Answer, Config, Context, Name, Question};
 use openssl::x509::X509;
-use pair::certificates::{self, issue, Issued, Template};
-use pair::dice::Trying;
-use pair::{forge, Delivery, Pair, Sent, Setup, Side, Weather};
 use std::rc::Rc;
 
 /// The pair after everything has been said.
@@ -191,7 +189,7 @@ mod fingerprints {
 
 mod revocation_lists {
     use super::*;
-    use pair::revocation::crl;
+    use crate::pair::revocation::crl;
 
     /// A CA under the one that everybody trusts, and a server of its.
     fn branch() -> (Issued, Issued) {
@@ -297,7 +295,7 @@ mod revocation_lists {
 
 mod stapling {
     use super::*;
-    use pair::revocation::{no_answer, Answer as Response, Status};
+    use crate::pair::revocation::{no_answer, Answer as Response, Status};
 
     /// CertificateStatus, RFC 6066 section 8.
     const CERTIFICATE_STATUS: u8 = 22;
@@ -631,7 +629,7 @@ mod stapling {
 
 mod raw_public_keys {
     use super::*;
-    use pair::certificates::{ecdsa, Key};
+    use crate::pair::certificates::{ecdsa, Key};
 
     const CERTIFICATE: u8 = 11;
 
@@ -851,10 +849,10 @@ mod raw_public_keys {
 
 mod resumption {
     use super::*;
+    use crate::pair::certificates::ecdsa;
+    use crate::pair::revocation::Answer as Response;
+    use crate::pair::BOTH;
     use dtls_core::TicketKeys;
-    use pair::certificates::ecdsa;
-    use pair::revocation::Answer as Response;
-    use pair::BOTH;
 
     /// Connects the client for the first time, and returns it as it comes back.
     fn returning(setup: Setup) -> Setup {

@@ -1,13 +1,11 @@
 //! OpenSSL's error queue belongs to the whole thread: what lies there when we return is taken by
 //! somebody else for the reason of his own failure, and what lay there before must not be taken for ours.
 
-mod pair;
-
+use crate::pair::certificates::{self, Template};
+use crate::pair::forge::record;
+use crate::pair::{Setup, Side, BOTH};
 use dtls_core::{Context, Name};
 use openssl::error::ErrorStack;
-use pair::certificates::{self, Template};
-use pair::forge::record;
-use pair::{Setup, Side, BOTH};
 
 /// Whether the queue is empty; empties it.
 fn nothing_is_left() -> bool {

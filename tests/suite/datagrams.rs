@@ -1,15 +1,13 @@
 //! What goes over the wire: sizes, numbers, fragments, and which message arrives as which.
 
-mod pair;
-
+use crate::pair::certificates::{self, issue, Issued, Template};
+use crate::pair::dice::{Dice, Trying};
+use crate::pair::forge::{message_kind, numbers, records};
+use crate::pair::raw::{self, Raw};
+use crate::pair::{fair, Sent, Setup, Side, Weather, BOTH};
 use dtls_core::config::Mtu;
 use dtls_core::record::HANDSHAKE;
 use dtls_core::{Config, Context, Name, Output};
-use pair::certificates::{self, issue, Issued, Template};
-use pair::dice::{Dice, Trying};
-use pair::forge::{message_kind, numbers, records};
-use pair::raw::{self, Raw};
-use pair::{fair, Sent, Setup, Side, Weather, BOTH};
 use std::collections::HashSet;
 use std::rc::Rc;
 
@@ -92,7 +90,7 @@ fn a_lowered_mtu_holds_from_the_next_transmission_on_and_sinks_one_step_a_flight
             }
         }));
         let mut refused = [0, 0];
-        let open = |pair: &pair::Pair| pair.client.is_open() && pair.server.is_open();
+        let open = |pair: &crate::pair::Pair| pair.client.is_open() && pair.server.is_open();
         while !open(&pair) {
             assert!(pair.step(), "no handshake: {}", pair.story());
             for (index, side) in BOTH.into_iter().enumerate() {
@@ -284,11 +282,11 @@ fn whatever_follows_the_hello_in_its_datagram_is_judged_like_everything_else() {
     let mut pair = Setup::default().pair_in(Box::new(|sent| {
         let mut bytes = sent.bytes.to_vec();
         if sent.to == Side::Server && message_kind(sent.bytes) == Some(1) {
-            bytes.extend_from_slice(&pair::forge::record(23, 0, 9, b"early"));
-            bytes.extend_from_slice(&pair::forge::record(HANDSHAKE, 1, 0, &[1; 30]));
+            bytes.extend_from_slice(&crate::pair::forge::record(23, 0, 9, b"early"));
+            bytes.extend_from_slice(&crate::pair::forge::record(HANDSHAKE, 1, 0, &[1; 30]));
             bytes.extend_from_slice(b"junk");
         }
-        vec![pair::Delivery { to: sent.to, after: 1, bytes }]
+        vec![crate::pair::Delivery { to: sent.to, after: 1, bytes }]
     }));
     pair.connect();
     assert!(pair.now < 1000);

@@ -1,12 +1,10 @@
 //! What a session tells about the wire: every record that it sends and receives, in order.
 
-mod pair;
-
+use crate::pair::forge::{fragment, record, records};
+use crate::pair::{fair, Pair, Sent, Setup, Side, BOTH};
 use dtls_core::record::{ALERT, HANDSHAKE};
 use dtls_core::trace::{Direction, Event, Kind};
 use dtls_core::{Answer, Discard, Name};
-use pair::forge::{fragment, record, records};
-use pair::{fair, Pair, Sent, Setup, Side, BOTH};
 
 fn traced(setup: Setup) -> Setup {
     Setup { trace: true, ..setup }

@@ -1,14 +1,12 @@
 //! Who is believed, who is refused, and in which words; and which options are refused beforehand.
 
-mod pair;
-
+use crate::pair::certificates::{self, authority, issue, trusted, Issued, Template};
+use crate::pair::dice::Trying;
+use crate::pair::{Pair, Setup, Side, BOTH};
 use dtls_core::config::Version;
 use dtls_core::context::PeerName;
 use dtls_core::{Config, Context, Name, Output, Session};
 use openssl::symm::Cipher;
-use pair::certificates::{self, authority, issue, trusted, Issued, Template};
-use pair::dice::Trying;
-use pair::{Pair, Setup, Side, BOTH};
 use std::rc::Rc;
 
 /// The pair after everything has been said.

@@ -1,16 +1,14 @@
 //! What a session asks its user, how long it can wait for the answer, and what the answers lead to.
 
-mod pair;
-
+use crate::pair::certificates::{self, issue, Template};
+use crate::pair::forge::{self, record};
+use crate::pair::{Pair, Setup, Side};
 use dtls_core::config::Mtu;
 use dtls_core::desk::PskPair;
 use dtls_core::psk::Psk;
 use dtls_core::reassembly::kind;
 use dtls_core::record::{ALERT, HANDSHAKE, HEADER};
 use dtls_core::{Answer, Config, Context, Name, Question, Reason};
-use pair::certificates::{self, issue, Template};
-use pair::forge::{self, record};
-use pair::{Pair, Setup, Side};
 use std::rc::Rc;
 
 fn key() -> Vec<u8> {

@@ -5,14 +5,12 @@
 //! So not every repeated Finished may reach it; but a forged one, which may be anybody's, must not
 //! take the place of a genuine one.
 
-mod pair;
-
+use crate::pair::dice::Trying;
+use crate::pair::forge::{changes_cipher, record, records};
+use crate::pair::seal::{Sealer, SUITE};
+use crate::pair::{fair, Delivery, Pair, Sent, Setup, Side, BOTH};
 use dtls_core::record::{CHANGE_CIPHER_SPEC, HANDSHAKE};
 use dtls_core::{Config, Discard};
-use pair::dice::Trying;
-use pair::forge::{changes_cipher, record, records};
-use pair::seal::{Sealer, SUITE};
-use pair::{fair, Delivery, Pair, Sent, Setup, Side, BOTH};
 
 /// Both ends have the suite whose records can be sealed by hand.
 fn sealable() -> Setup {

@@ -1,15 +1,13 @@
 //! Genuine datagrams, changed at random: nothing panics, and nothing ends an established session.
 //! The seeds are fixed, so a failure repeats.
 
-mod pair;
-
+use crate::pair::dice::{Dice, Trying};
+use crate::pair::{clock, fair, Setup, BOTH};
 use dtls_core::hello::Wishes;
 use dtls_core::psk::{self, Psk};
 use dtls_core::reassembly::{Expect, Reassembly};
 use dtls_core::record::{Record, HANDSHAKE};
 use dtls_core::{Answer, Gate, Question};
-use pair::dice::{Dice, Trying};
-use pair::{clock, fair, Setup, BOTH};
 
 /// Every datagram of a few handshakes and conversations, both ways.
 fn genuine() -> Vec<Vec<u8>> {
@@ -68,7 +66,7 @@ fn the_gate_and_the_parsers_survive_anything() {
         ];
         for _ in 0..3_000 {
             let bytes = mutated(&mut dice, &corpus);
-            let _ = gate.examine_untrusted(&bytes, pair::ADDRESS, pair::PORT, clock::seconds());
+            let _ = gate.examine_untrusted(&bytes, crate::pair::ADDRESS, crate::pair::PORT, clock::seconds());
             let mut rest = &bytes[..];
             while let Some((record, behind)) = Record::split_first_untrusted(rest) {
                 if record.kind == HANDSHAKE && record.epoch == 0 {

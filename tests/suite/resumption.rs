@@ -1,7 +1,10 @@
 //! Sessions that are resumed (RFC 5077, RFC 5246 section 7.3), and those that must not be.
 
-mod pair;
-
+use crate::pair::certificates::{self, issue, Template};
+use crate::pair::dice::{Dice, Trying};
+use crate::pair::forge::record;
+use crate::pair::raw::{self, Raw};
+use crate::pair::{clock, Pair, Sent, Setup, Side, BOTH};
 use dtls_core::config::FragmentLength;
 use dtls_core::context::PeerName;
 use dtls_core::desk::PskPair;
@@ -11,11 +14,6 @@ use dtls_core::record::{CHANGE_CIPHER_SPEC, HANDSHAKE};
 use dtls_core::resumption::is_kept;
 use dtls_core::{Answer, Config, Context, Name, Output, Question, TicketKeys};
 use openssl::ssl::{SslContext, SslOptions, SslSession, SslSessionCacheMode};
-use pair::certificates::{self, issue, Template};
-use pair::dice::{Dice, Trying};
-use pair::forge::record;
-use pair::raw::{self, Raw};
-use pair::{clock, Pair, Sent, Setup, Side, BOTH};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -738,7 +736,7 @@ fn an_abbreviated_handshake_recovers_from_the_loss_of_any_datagram() {
                 }));
                 pair.connect();
                 assert!(resumed(&mut pair));
-                pair.weather = pair::fair();
+                pair.weather = crate::pair::fair();
                 pair.run(5_000);
                 pair.converse();
                 pair.assert_unharmed();
@@ -760,7 +758,7 @@ fn an_abbreviated_handshake_gets_through_terrible_weather() {
             }));
         pair.connect();
         assert!(resumed(&mut pair));
-        pair.weather = pair::fair();
+        pair.weather = crate::pair::fair();
         pair.run(5_000);
         pair.converse();
     }

@@ -1,13 +1,11 @@
 //! How sessions end: once, with the right word, and with nothing after it.
 
-mod pair;
-
+use crate::pair::certificates::{self, Template};
+use crate::pair::dice::Trying;
+use crate::pair::forge::{changes_cipher, fragment, record, records};
+use crate::pair::{Pair, Sent, Setup, Side, Weather, BOTH};
 use dtls_core::record::ALERT;
 use dtls_core::{Name, Output, Reason};
-use pair::certificates::{self, Template};
-use pair::dice::Trying;
-use pair::forge::{changes_cipher, fragment, record, records};
-use pair::{Pair, Sent, Setup, Side, Weather, BOTH};
 
 /// How many datagrams each way a handshake with a client certificate has had, and some.
 const STAGES: u64 = 9;

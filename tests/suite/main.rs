@@ -1,0 +1,19 @@
+//! Everything that a pair of sessions shows on an invented clock, by what it is about. One program, since
+//! linking OpenSSL takes longer than running all of it; `cargo test --test suite weather` runs a part.
+
+#[path = "../pair/mod.rs"]
+mod pair;
+
+mod datagrams;
+mod endings;
+mod errors;
+mod fuzz;
+mod hostile;
+mod identity;
+mod last_flight;
+mod negotiation;
+mod questions;
+mod resumption;
+mod trace;
+mod trust;
+mod weather;
