@@ -44,6 +44,7 @@ fn a_handshake_is_told_by_both_ends_flight_by_flight() {
         "-> 5 ClientKeyExchange",
         "-> 5 change_cipher_spec",
         "-> 5 Finished (sealed)",
+        "<- 6 NewSessionTicket",
         "<- 6 change_cipher_spec",
         "<- 6 Finished (sealed)",
         "-> - application_data",
