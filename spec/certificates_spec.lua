@@ -3,6 +3,7 @@
 local dtls = require('dtls')
 local helper = require('spec.helper')
 local pki = require('spec.support.pki')
+local program = require('spec.support.program')
 
 -- Connects and runs until both ends have come to an end or to a session.
 -- @return the client session, `{ session, err, name }` of the server, `{ err, name }` of the client
@@ -31,6 +32,10 @@ local function refusalOf(options)
   return err
 end
 
+after_each(function ()
+  program.stopAll()
+  helper.run()
+end)
 teardown(pki.remove)
 
 describe('options.fingerprints', function ()
@@ -277,5 +282,67 @@ describe('options.rawPublicKeys', function ()
     assert.matches('options%.rawPublicKeys holds what is not a public key in PEM',
       refusalOf({ rawPublicKeys = { ourKey, 'key.pub' } }))
     assert.matches('options%.rawPublicKeys is an empty list', refusalOf({ rawPublicKeys = {} }))
+  end)
+end)
+
+describe('certificates', function ()
+  local ecdsa, rsa, trusting
+
+  setup(function ()
+    ecdsa, rsa = pki.identity('server'), pki.identity('server-rsa', 'rsa')
+    trusting = { ca = pki.ca('authority').cert }
+  end)
+
+  -- The kind of key that the server has shown to a client with this cipher list.
+  local function shownTo(ciphers, serverOptions)
+    local client = meet(serverOptions,
+      helper.merge(trusting, { servername = 'localhost', ciphers = ciphers }))
+    local shown = client:getPeerCertificate().pem
+    return shown == ecdsa.cert and 'ecdsa' or shown == rsa.cert and 'rsa'
+  end
+
+  it('of several kinds are presented to who can use them, on a port and on each host of it', function ()
+    local several = { cert = { rsa.cert, ecdsa.cert }, key = { rsa.key, ecdsa.key } }
+    local hosts = { sni = { localhost = dtls.createContext(several) } }
+    for _, options in ipairs({ several, hosts }) do
+      assert.equal('rsa', shownTo('ECDHE-RSA-AES128-GCM-SHA256', options))
+      assert.equal('ecdsa', shownTo('ECDHE-ECDSA-AES128-GCM-SHA256', options))
+    end
+  end)
+
+  it('are shown with those they came with, to either end', function ()
+    local chain = pki.longChain()
+    local options = { cert = chain.cert, key = chain.key, ca = chain.ca }
+    local client, met = meet(helper.merge(options, { requestCert = true, rejectUnauthorized = false }),
+      helper.merge(options, { servername = 'localhost' }))
+    for _, session in ipairs({ client, met.session }) do
+      local certificate = session:getPeerCertificate()
+      local names = {}
+      for index, each in ipairs(certificate.chain) do names[index] = each.subject.CN end
+      assert.same({ 'chain-leaf', 'chain-lower', 'chain-upper' }, names)
+      assert.equal(certificate, certificate.chain[1])
+    end
+  end)
+end)
+
+describe('generateCertificate', function ()
+  it('makes a self-signed one with an ECDSA key on P-256, and its fingerprint', function ()
+    local made = dtls.generateCertificate({ names = { 'a.test', '192.0.2.1', '2001:db8::1' }, days = 30 })
+    local identity = { certPath = pki.write('generated.pem', made.cert) }
+    assert.equal(pki.fingerprint(identity), made.fingerprint256)
+    local text = program.start('openssl', {
+      'x509', '-in', identity.certPath, '-noout', '-text', '-checkend', tostring(29 * 24 * 3600),
+    })
+    assert.equal(0, text:waitForEnd())
+    assert.matches('ASN1 OID: prime256v1', text.output)
+    assert.matches('Signature Algorithm: ecdsa%-with%-SHA256', text.output)
+    assert.matches('DNS:a%.test, IP Address:192%.0%.2%.1, IP Address:2001:DB8:0:0:0:0:0:1', text.output)
+    assert.equal(text.output:match('Issuer: ([^\n]*)'), text.output:match('Subject: ([^\n]*)'))
+  end)
+
+  it('makes another each time', function ()
+    local first, second = dtls.generateCertificate(), dtls.generateCertificate()
+    assert.not_equal(first.fingerprint256, second.fingerprint256)
+    assert.not_equal(first.key, second.key)
   end)
 end)
