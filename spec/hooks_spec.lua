@@ -260,19 +260,20 @@ for _, which in ipairs(hooks) do
         function () coroutine.yield() end,
       }) do
         local acting = false
+        local timeout = 400 * helper.slowness
         local play = stage(which, function (about, session, done)
           if not acting then return which.good end
           return hook(about, session, done)
-        end, { handshakeTimeout = 400 })
+        end, { handshakeTimeout = timeout })
         local bystander = play:connect()
         play.wait(bystander.seen, 'secureConnection')
         acting = true
         -- The other end is no more patient than it has to be.
-        local session = play:connect({ handshakeTimeout = which.of == 'server' and 1000 or nil })
+        local session = play:connect({ handshakeTimeout = which.of == 'server' and 2 * timeout or nil })
         local seen = which.of == 'server' and play.atServer or session.seen
         local told = play.wait(seen, which.of == 'server' and 'clientError' or 'error')
         assert.equal('ETIMEDOUT', told[3])
-        assert.matches(('within 400 ms: the %s hook has not answered$'):format(which.option), told[2])
+        assert.matches(('within %d ms: the %s hook has not answered$'):format(timeout, which.option), told[2])
         play.converse(bystander, 'still here')
         -- Nothing is decided any more.
         for _, done in ipairs(waiting) do done(which.good) end

@@ -214,7 +214,8 @@ end
 function Endpoint:_adopt(session, made, ip, port, target)
   session._core, session._endpoint = made, self
   session._ip, session._port, session._target = ip, port, target or ip
-  session._postponed = 0
+  -- A client that goes on to another address may have left some behind.
+  session._postponed = session._postponed or 0
   self._peers:add(session, ip, port)
   drain.run(self, session)
 end
