@@ -20,9 +20,23 @@ fn sealable() -> Setup {
 }
 
 fn connected() -> Pair {
-    let mut pair = sealable().pair();
+    connect(sealable())
+}
+
+fn connect(setup: Setup) -> Pair {
+    let mut pair = setup.pair();
     pair.connect();
     pair.run(100);
+    pair
+}
+
+/// The session of a client that comes back: there it is the client who sends the last flight.
+fn resumed() -> Pair {
+    let setup = sealable();
+    let mut first = connect(setup.clone());
+    let kept = first.client.session().established().unwrap().kept.as_ref().unwrap().bytes().to_vec();
+    let mut pair = connect(Setup { kept: Some(kept), ..setup });
+    assert!(pair.client.session().established().unwrap().resumed);
     pair
 }
 
@@ -31,10 +45,10 @@ const NUMBER: u64 = 30;
 
 #[test]
 fn a_finished_that_is_repeated_for_ever_ends_no_session() {
-    for repeater in BOTH {
-        for pause in [0, 10, 700, 60_000] {
+    for make in [connected, resumed] {
+        for (repeater, pause) in BOTH.into_iter().flat_map(|side| [0, 10, 700, 60_000].map(|ms| (side, ms))) {
             let _trying = Trying(format!("the {repeater:?} every {pause} ms"));
-            let mut pair = connected();
+            let mut pair = make();
             let mut sealer = Sealer::of(&pair, repeater, NUMBER);
             for _ in 0..25 {
                 let finished = sealer.finished();
@@ -87,6 +101,19 @@ fn whoever_did_not_send_the_last_flight_repeats_nothing() {
     pair.run(1000);
     assert_eq!(pair.client.sent.len(), sent);
     assert_eq!(pair.client.discards.last(), Some(&Discard::Unexpected));
+}
+
+#[test]
+fn a_client_that_resumes_repeats_the_last_flight() {
+    let mut pair = resumed();
+    let mut sealer = Sealer::of(&pair, Side::Server, NUMBER);
+    for repeated in 1..=12 {
+        let finished = sealer.finished();
+        pair.deliver(Side::Client, &finished);
+        pair.run(1000);
+        let flights = pair.client.sent.iter().filter(|datagram| changes_cipher(datagram)).count();
+        assert_eq!(flights, 1 + repeated.min(10));
+    }
 }
 
 #[test]
