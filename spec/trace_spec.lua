@@ -222,6 +222,7 @@ describe('the option trace', function ()
     'sent 5 ClientKeyExchange',
     'sent 5 change_cipher_spec',
     'sent 5 Finished (sealed)',
+    'received 6 NewSessionTicket',
     'received 6 change_cipher_spec',
     'received 6 Finished (sealed)',
     'sent - application_data',
@@ -269,9 +270,9 @@ describe('the option trace', function ()
       client:on('close', function () ended = true end)
       helper.runUntil(function () return ended end)
       assert.equal('sent 1 ClientHello', (given.trace and oneTold or endpointTold)[1])
-      assert.equal(given.trace and 0 or 14, #endpointTold)
+      assert.equal(given.trace and 0 or 15, #endpointTold)
     end
-    assert.equal(14, #oneTold)
+    assert.equal(15, #oneTold)
     helper.finish(endpoint, server)
   end)
 
@@ -310,13 +311,13 @@ describe('the option trace', function ()
     local address = pair.client:remoteAddress()
     assert.truthy(lines[1]:find(('server 127.0.0.1 port %d'):format(address.port), 1, true))
     assert.truthy(lines[2]:find('│── ClientHello ─────', 1, true))
-    assert.equal(1 + 12, #lines)
+    assert.equal(1 + 13, #lines)
     helper.finish(pair.client, pair.server)
   end)
 
   it('may do to the session what a handler may', function ()
     for _, method in ipairs({ 'close', 'destroy' }) do
-      for number = 1, 12 do
+      for number = 1, 13 do
         local told, ended = 0
         local server, port = helper.echoServer()
         local client
@@ -336,7 +337,7 @@ describe('the option trace', function ()
   end)
 
   it('may close the endpoint at any record', function ()
-    for number = 1, 10 do
+    for number = 1, 11 do
       local told = 0
       local server, port
       server, port = helper.echoServer({
@@ -369,7 +370,7 @@ describe('the option trace', function ()
     end, 'the hook throws')
     helper.runUntil(function () return heard and calledBack end)
     assert.same({ 'hello', 'sent' }, { heard, calledBack })
-    assert.equal(13, told)
+    assert.equal(14, told)
     assert.is_true(#errors > 0)
     pcall(pair.client.close, pair.client)
     helper.finish(pair.server)
