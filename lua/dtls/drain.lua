@@ -102,7 +102,7 @@ local function act(endpoint, session)
     elseif kind == 'keylog' then
       session._context.hooks.keylog(a, session)
     elseif kind == 'session' then
-      resumption.keep(endpoint, session, a, b)
+      resumption.keep(session, a, b)
     elseif kind == 'connected' then
       welcome(endpoint, session)
     else

@@ -119,14 +119,14 @@ end
 -- resumed it, and the handshake ends by its deadline.
 local protected = jit and pcall or function (fn, ...) return true, fn(...) end
 
--- The text of an error, which may be anything.
-local function textOf(err)
+--- The text of an error, which may be anything.
+function question.textOf(err)
   local finished, text = pcall(tostring, err)
   return finished and text or type(err)
 end
 
--- Tells of an error that no handshake is left to be failed with.
-local function warn(session, sentence)
+--- Tells of an error that no handshake is left to be failed with, from the loop.
+function question.warn(session, sentence)
   local warning = 'EHOOK: ' .. sentence
   if log.warn then log.warn('%s', warning) end
   loop.defer(function ()
@@ -159,7 +159,7 @@ function question.ask(session, number, kind, about, goOn)
     if isOver() then return end
     if not failure then
       local finished, fault = pcall(how.answer, core, number, value, more, session)
-      if not finished then fault = 'failed: ' .. textOf(fault) end
+      if not finished then fault = 'failed: ' .. question.textOf(fault) end
       failure = fault and ('the %s hook %s'):format(option, fault)
     end
     if failure then core:answer_failed(number, loop.now(), failure) end
@@ -170,7 +170,7 @@ function question.ask(session, number, kind, about, goOn)
   local function settle(failure, value, more)
     if answered or isOver() then
       if failure then
-        warn(session, failure .. (answered and ', after its answer' or ', after the end'))
+        question.warn(session, failure .. (answered and ', after its answer' or ', after the end'))
       elseif log.debug then
         log.debug('the %s hook answered twice, or after the end', option)
       end
@@ -183,7 +183,7 @@ function question.ask(session, number, kind, about, goOn)
   end
 
   local function fail(err)
-    settle(('the %s hook failed: %s'):format(option, textOf(err)))
+    settle(('the %s hook failed: %s'):format(option, question.textOf(err)))
   end
 
   local function done(value, more)

@@ -1,6 +1,5 @@
 --- Sessions that are resumed, and who keeps what of them.
 
-local loop = require('dtls/loop')
 local options = require('dtls/options')
 local question = require('dtls/question')
 
@@ -25,11 +24,10 @@ end
 
 --- Gives a new session to the user who keeps them. What goes wrong there costs nothing but its
 --- resumption: it is a warning of the endpoint's.
-function resumption.keep(endpoint, session, id, data)
+function resumption.keep(session, id, data)
   question.start(function (finished, err)
     if finished then return end
-    local sentence = ('EHOOK: the sessionCache.set hook failed: %s'):format(tostring(err))
-    loop.defer(function () endpoint:_warn(sentence, 'EHOOK') end)
+    question.warn(session, 'the sessionCache.set hook failed: ' .. question.textOf(err))
   end, session._context.hooks.sessionCache.set, id, data, session)
 end
 
