@@ -12,6 +12,7 @@ mod hostile;
 mod identity;
 mod last_flight;
 mod negotiation;
+mod psk_identities;
 mod questions;
 mod resumption;
 mod trace;

@@ -1,15 +1,13 @@
 //! PSK identities as strangers choose them (RFC 4279): what passes for whom, and what can be learned
 //! by trying.
 
-mod pair;
-
+use crate::pair::dice::Trying;
+use crate::pair::forge::{message, records};
+use crate::pair::{Delivery, Pair, Sent, Setup, Side, Weather};
 use dtls_core::desk::PskPair;
 use dtls_core::psk::{identity_untrusted, Psk};
 use dtls_core::record::{ALERT, HANDSHAKE};
 use dtls_core::{Answer, Discard, Name, Reason};
-use pair::dice::Trying;
-use pair::forge::{message, records};
-use pair::{Delivery, Pair, Sent, Setup, Side, Weather};
 use std::collections::HashMap;
 
 const CLIENT_KEY_EXCHANGE: u8 = 16;
