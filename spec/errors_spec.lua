@@ -142,10 +142,10 @@ local descriptions = {
   [40] = 'handshake failure', [42] = 'bad certificate', [44] = 'certificate revoked',
   [45] = 'certificate expired', [48] = 'unknown CA',
   [49] = 'access denied', [80] = 'internal error', [112] = 'unrecognized name',
-  [115] = 'unknown PSK identity', [120] = 'no application protocol',
+  [113] = 'bad certificate status response', [115] = 'unknown PSK identity', [120] = 'no application protocol',
 }
 
--- Every way in which two ends fail to agree, as the README tells it. Of each: what it is; what the server
+-- Every way in which two ends fail to agree, as doc/errors.md tells it. Of each: what it is; what the server
 -- and the client are given beside their certificate and their trust in it; who refuses and by which name;
 -- what the other is told; the alert that goes between them, nil where there is none. `keys` have nothing
 -- but pre-shared keys.
@@ -184,6 +184,10 @@ local disagreements = {
       return { cert = identity.cert, key = identity.key },
         { ca = pki.ca('authority').cert, crl = (pki.crl(identity)) }
     end },
+  { 'the server staples no OCSP response, and `requireOCSP`', 'client', 'EOCSP', 'EOCSP', 113,
+    nil, { requireOCSP = true } },
+  { "the server's raw public key is none of `rawPublicKeys`", 'client', 'EPUBLICKEY', 'ECERT', 42,
+    function () return nil, { ca = false, rawPublicKeys = (pki.publicKey(pki.identity('server'))) } end },
   { 'the client has no certificate', 'server', 'ENOCERT', 'ENOCERT', 40,
     { requestCert = true, ca = stranger.cert } },
   { "the client's certificate is of an unknown CA", 'server', 'EUNKNOWNCA', 'EUNKNOWNCA', 48,
@@ -219,7 +223,7 @@ local disagreements = {
     hasty, with(hasty, { verify = function (_, _, _done) end }) },
 }
 
--- The line of the README's table.
+-- The line of the table.
 local function line(row)
   local what, refuser, own, others, alert = unpack(row, 1, 5)
   local other = refuser == 'server' and 'client' or 'server'
@@ -309,12 +313,12 @@ describe('when two ends do not agree, that', function ()
     helper.run()
   end)
 
-  it('is told by the README, line by line', function ()
+  it('is told by doc/errors.md, line by line', function ()
     local rows = {}
     for _, row in ipairs(disagreements) do rows[#rows + 1] = line(row) end
     table.insert(rows, 1, '| no protocol version in common | server: `EVERSION` | client: `EVERSION` '
       .. '| 70, protocol version |')
-    local told = helper.read('README.md'):match('\n| disagreement | [^\n]*\n|[-|]+|\n(.-)\n\n')
+    local told = helper.read('doc/errors.md'):match('\n| disagreement | [^\n]*\n|[-|]+|\n(.-)\n$')
     assert.equal(table.concat(rows, '\n'), told)
   end)
 end)

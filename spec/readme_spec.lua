@@ -6,6 +6,7 @@ local pki = require('spec.support.pki')
 local program = require('spec.support.program')
 
 local readme = helper.read('README.md')
+local errors = helper.read('doc/errors.md')
 
 -- The fenced blocks of a language.
 local function blocks(language)
@@ -47,9 +48,10 @@ describe('the README', function ()
     assert.equal(blocks('text')[1], table.concat(printed))
   end)
 
-  it('names every error', function ()
+  it('refers to a page that names every error', function ()
+    assert.truthy(readme:find('(doc/errors.md)', 1, true))
     for name in helper.read('src/error.rs'):gmatch('=> "(E%u+)"') do
-      assert.truthy(readme:find('`' .. name .. '`', 1, true), name .. ' is missing')
+      assert.truthy(errors:find('`' .. name .. '`', 1, true), name .. ' is missing')
     end
   end)
 

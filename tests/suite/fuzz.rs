@@ -143,12 +143,17 @@ fn established_sessions_survive_anything() {
 #[test]
 fn handshakes_end_once_whatever_comes_in_between() {
     let corpus = genuine();
-    let (mut completed, rounds) = (0, 2_000);
-    for seed in 0..rounds {
+    let (mut begun, mut completed) = (0, 0);
+    for seed in 0..2_000 {
         let _trying = Trying(format!("seed {seed}"));
         let mut dice = Dice::new(seed);
         let mut setup = variety(seed);
         setup.deadlines.handshake_ms = 30_000;
+        // A ticket is one message more in plaintext that may be forged.
+        let plain = dice.percent(50);
+        if plain {
+            setup.tickets = None;
+        }
         let hook = answers(&setup);
         let mut pair = setup.pair();
         pair.server.hook = Some(Box::new(hook));
@@ -168,9 +173,12 @@ fn handshakes_end_once_whatever_comes_in_between() {
             assert!(end.is_open() || end.session.is_none(), "{}", pair.story());
             pair.end(side).end();
         }
-        completed += u64::from(pair.client.connected() == 1);
+        if plain {
+            begun += 1;
+            completed += u64::from(pair.client.connected() == 1);
+        }
         assert!(openssl::error::ErrorStack::get().errors().is_empty());
     }
     // Many of these are complete messages of another handshake, and nothing helps against them.
-    assert!(completed > rounds / 5, "only {completed} of {rounds} completed");
+    assert!(completed > begun / 3, "only {completed} of {begun} completed");
 }
