@@ -199,6 +199,8 @@ impl Session {
             verdict.unwrap_or_else(|| Err(Error::new(Name::Certificate, "the peer has not been judged")))
         });
         let mut established = Established::of(engine.ssl(), verification);
+        // OpenSSL has derived what it needs from the key.
+        Desk::of(engine.ssl()).papers().psk = None;
         established.server_name = self.server_name();
         // With an earlier session resumed it is the client who has the last word.
         self.last_flight.finish(matches!(self.role, Role::Server { .. }) != engine.ssl().session_reused());
