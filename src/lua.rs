@@ -4,17 +4,14 @@
 //! Lua error raised from here is a bug in `lua/dtls/`. `types/dtls_core.lua` says what each
 //! function takes and returns.
 
-use crate::certificate::{self, Description};
-use crate::config::{Config, FragmentLength, Mtu, Profile, Refusal, Version};
+use crate::certificate;
+use crate::config::Refusal;
 use crate::context::{Context, PeerName};
 use crate::desk::PskPair;
 use crate::error::Error;
-use crate::established::Established;
 use crate::gate::{Gate, Verdict};
-use crate::ocsp::Staple;
 use crate::output::Output;
-use crate::psk::Psk;
-use crate::question::{Answer, Presented, Question, StatusRequest};
+use crate::question::Answer;
 use crate::resumption::{self, Earlier};
 use crate::session::{Deadlines, Session, Terms};
 use crate::srtp;
@@ -22,11 +19,11 @@ use crate::ticket::TicketKeys;
 use bytes::Bytes;
 use mlua::prelude::*;
 use mlua::{MultiValue, UserData, UserDataMethods};
-use openssl::x509::X509;
-use std::collections::HashMap;
 use std::rc::Rc;
 use zeroize::Zeroizing;
 
+mod config;
+mod show;
 mod trace;
 
 /// Opens the module: `require('dtls_core')`.
@@ -50,7 +47,7 @@ struct LuaTicketKeys(TicketKeys);
 struct LuaEarlier(Earlier);
 
 fn context(lua: &Lua, options: LuaTable) -> LuaResult<MultiValue> {
-    let made = match config(&options)? {
+    let made = match config::read(&options)? {
         Ok(config) => Context::new(config),
         Err(refusal) => Err(refusal),
     };
@@ -77,104 +74,6 @@ fn generate_certificate(lua: &Lua, (names, days): (Vec<String>, u32)) -> LuaResu
 
 fn is_session(_: &Lua, bytes: LuaString) -> LuaResult<bool> {
     Ok(resumption::is_kept(&bytes.as_bytes()))
-}
-
-/// Reads the core's spelling of the options, whose types `options.lua` has checked.
-fn config(options: &LuaTable) -> LuaResult<Result<Config, Refusal>> {
-    let profile = options.get::<Option<String>>("profile")?.map(|name| Profile::parse(&name)).transpose();
-    let default = match profile {
-        Ok(profile) => Config::of_profile(profile.unwrap_or(Profile::General)),
-        Err(refusal) => return Ok(Err(refusal)),
-    };
-    let mtu = options.get::<Option<u32>>("mtu")?.map_or(Ok(default.mtu), Mtu::new);
-    let version = |option: &'static str, default| -> LuaResult<Result<Version, Refusal>> {
-        let name = options.get::<Option<String>>(option)?;
-        Ok(name.map_or(Ok(default), |name| Version::parse(option, &name)))
-    };
-    let (min, max) =
-        (version("min_version", default.min_version)?, version("max_version", default.max_version)?);
-    let (mtu, min_version, max_version) = match (mtu, min, max) {
-        (Ok(mtu), Ok(min), Ok(max)) => (mtu, min, max),
-        (Err(refusal), ..) | (_, Err(refusal), _) | (.., Err(refusal)) => return Ok(Err(refusal)),
-    };
-    let fragment_length = options.get::<Option<u32>>("max_fragment_length")?.map(FragmentLength::new);
-    let max_fragment_length = match fragment_length.transpose() {
-        Ok(length) => length,
-        Err(refusal) => return Ok(Err(refusal)),
-    };
-    let srtp_profiles = options.get::<Option<Vec<LuaString>>>("srtp_profiles")?.unwrap_or_default();
-    let srtp_profiles =
-        match srtp_profiles.iter().map(|name| srtp::Profile::parse(&name.as_bytes())).collect() {
-            Ok(profiles) => profiles,
-            Err(refusal) => return Ok(Err(refusal)),
-        };
-    let list = |option| LuaResult::Ok(options.get::<Option<Vec<LuaString>>>(option)?.map(to_bytes));
-    let bytes = |option: &str| -> LuaResult<Option<Vec<u8>>> {
-        Ok(options.get::<Option<LuaString>>(option)?.map(|text| text.as_bytes().to_vec()))
-    };
-    Ok(Ok(Config {
-        cert: list("cert")?.unwrap_or_default(),
-        key: list("key")?.unwrap_or_default(),
-        passphrase: bytes("passphrase")?,
-        ca: list("ca")?,
-        crl: list("crl")?,
-        fingerprints: options.get("fingerprints")?,
-        request_cert: options.get::<Option<bool>>("request_cert")?.unwrap_or(default.request_cert),
-        reject_unauthorized: options
-            .get::<Option<bool>>("reject_unauthorized")?
-            .unwrap_or(default.reject_unauthorized),
-        ask_peer: options.get::<Option<bool>>("verify")?.unwrap_or(default.ask_peer),
-        psk: psk(options.get("psk")?)?,
-        psk_identity_hint: bytes("psk_identity_hint")?,
-        hide_unknown_identity: options
-            .get::<Option<bool>>("hide_unknown_identity")?
-            .unwrap_or(default.hide_unknown_identity),
-        raw_public_keys: list("raw_public_keys")?,
-        ocsp_response: match options.get("ocsp_response")? {
-            LuaValue::Boolean(true) => Some(Staple::Ask),
-            _ => list("ocsp_response")?.map(Staple::Given),
-        },
-        request_ocsp: options.get::<Option<bool>>("request_ocsp")?.unwrap_or(default.request_ocsp),
-        require_ocsp: options.get::<Option<bool>>("require_ocsp")?.unwrap_or(default.require_ocsp),
-        profile: default.profile,
-        min_version,
-        max_version,
-        ciphers: options.get("ciphers")?,
-        groups: options.get("groups")?,
-        sigalgs: options.get("sigalgs")?,
-        alpn_protocols: list("alpn_protocols")?.unwrap_or_default(),
-        srtp_profiles,
-        export_without_ems: options
-            .get::<Option<bool>>("export_without_ems")?
-            .unwrap_or(default.export_without_ems),
-        mtu,
-        max_fragment_length,
-        retransmit_timeout_ms: options
-            .get::<Option<u32>>("retransmit_timeout")?
-            .unwrap_or(default.retransmit_timeout_ms),
-        key_log: options.get::<Option<bool>>("keylog")?.unwrap_or(default.key_log),
-        session_timeout_s: options
-            .get::<Option<u32>>("session_timeout")?
-            .unwrap_or(default.session_timeout_s),
-        session_cache: options.get::<Option<bool>>("session_cache")?.unwrap_or(default.session_cache),
-    }))
-}
-
-/// Reads the keys: `true` to be asked, `{ identity, key }` by name, or a table of identities.
-fn psk(value: LuaValue) -> LuaResult<Option<Psk>> {
-    let LuaValue::Table(table) = value else {
-        return Ok((value == LuaValue::Boolean(true)).then_some(Psk::Ask));
-    };
-    let mut keys = HashMap::new();
-    for pair in table.pairs::<LuaString, LuaString>() {
-        let (identity, key) = pair?;
-        keys.insert(identity.as_bytes().to_vec(), Zeroizing::new(key.as_bytes().to_vec()));
-    }
-    let pair = match (keys.len(), keys.get(&b"identity"[..]), keys.get(&b"key"[..])) {
-        (2, Some(identity), Some(key)) => Some(PskPair { identity: identity.to_vec(), key: key.clone() }),
-        _ => None,
-    };
-    Ok(Some(pair.map_or(Psk::Table(keys), Psk::Pair)))
 }
 
 impl UserData for LuaContext {
@@ -278,7 +177,7 @@ impl UserData for LuaSession {
         });
         methods.add_method_mut("srtp_keys", |lua, this, ()| or_failure(lua, this.0.srtp_keys()));
         methods.add_method("established", |lua, this, ()| {
-            this.0.established().map(|established| shown(lua, established)).transpose()
+            this.0.established().map(|established| show::established(lua, established)).transpose()
         });
     }
 }
@@ -325,81 +224,12 @@ fn answers<M: UserDataMethods<LuaSession>>(methods: &mut M) {
     });
 }
 
-/// A question as its kind and what it is about.
-fn question(lua: &Lua, number: u32, question: Question) -> LuaResult<MultiValue> {
-    let (kind, about) = match question {
-        Question::ServerName(name) => ("server_name", name.into_lua(lua)?),
-        Question::CachedSession(id) => ("cached_session", LuaValue::String(lua.create_string(id)?)),
-        Question::PskIdentity(identity) => ("psk_identity", LuaValue::String(lua.create_string(identity)?)),
-        Question::PskHint(None) => ("psk_hint", LuaNil),
-        Question::PskHint(Some(hint)) => ("psk_hint", LuaValue::String(lua.create_string(hint)?)),
-        Question::OcspResponse(request) => ("ocsp_response", LuaValue::Table(show_request(lua, &request)?)),
-        Question::Peer(presented) => ("peer", LuaValue::Table(show_peer(lua, &presented)?)),
-    };
-    ("question", number, kind, about).into_lua_multi(lua)
-}
-
-/// What a client wants the status of, as a table.
-fn show_request(lua: &Lua, request: &StatusRequest) -> LuaResult<LuaTable> {
-    let table = lua.create_table()?;
-    table.set("server_name", request.server_name.as_deref())?;
-    let chains: LuaResult<Vec<_>> = request.chains.iter().map(|chain| describe_all(lua, chain)).collect();
-    table.set("chains", chains?)?;
-    Ok(table)
-}
-
-/// What a peer has presented, as a table.
-fn show_peer(lua: &Lua, presented: &Presented) -> LuaResult<LuaTable> {
-    let table = lua.create_table()?;
-    table.set("authorized", presented.verdict.is_ok())?;
-    if let Err(error) = &presented.verdict {
-        table.set("authorization_error", error.to_string())?;
-        table.set("name", error.name.as_str())?;
-    }
-    set_bytes(lua, &table, "public_key", presented.public_key.as_deref())?;
-    set_bytes(lua, &table, "ocsp_response", presented.ocsp_response.as_deref())?;
-    table.set("resumed", presented.resumed)?;
-    table.set("chain", describe_all(lua, &presented.chain)?)?;
-    Ok(table)
-}
-
-/// What a handshake has shown, as a table.
-fn shown(lua: &Lua, established: &Established) -> LuaResult<LuaTable> {
-    let table = lua.create_table()?;
-    table.set("protocol", established.protocol)?;
-    table.set("cipher", established.cipher.name)?;
-    table.set("cipher_standard_name", established.cipher.standard_name)?;
-    table.set("max_payload", established.max_payload)?;
-    table.set("authorized", established.is_authorized())?;
-    if let Some(Err(error)) = &established.verification {
-        table.set("authorization_error", error.to_string())?;
-    }
-    table.set("chain", describe_all(lua, &established.chain)?)?;
-    table.set("server_name", established.server_name.as_deref())?;
-    set_bytes(lua, &table, "public_key", established.public_key.as_deref())?;
-    set_bytes(lua, &table, "ocsp_response", established.ocsp_response.as_deref())?;
-    set_bytes(lua, &table, "psk_identity", established.psk_identity.as_deref())?;
-    set_bytes(lua, &table, "alpn_protocol", established.alpn_protocol.as_deref())?;
-    table.set("srtp_profile", established.srtp_profile.map(|profile| profile.name))?;
-    table.set("extended_master_secret", established.extended_master_secret)?;
-    table.set("resumed", established.resumed)?;
-    if let Some(kept) = &established.kept {
-        table.set("session", lua.create_string(kept.bytes())?)?;
-    }
-    Ok(table)
-}
-
-/// Sets a field to bytes, which are no text, where there are any.
-fn set_bytes(lua: &Lua, table: &LuaTable, field: &str, bytes: Option<&[u8]>) -> LuaResult<()> {
-    table.set(field, bytes.map(|bytes| lua.create_string(bytes)).transpose()?)
-}
-
 fn poll(lua: &Lua, session: &mut Session) -> LuaResult<MultiValue> {
     match session.poll() {
         Output::Transmit(datagram) => ("transmit", lua.create_string(datagram)?).into_lua_multi(lua),
         Output::Connected => "connected".into_lua_multi(lua),
         Output::Message(message) => ("message", lua.create_string(message)?).into_lua_multi(lua),
-        Output::Question(number, asked) => question(lua, number, asked),
+        Output::Question(number, asked) => show::question(lua, number, asked),
         Output::KeyLog(line) => ("keylog", line).into_lua_multi(lua),
         Output::Session(id, kept) => {
             ("session", lua.create_string(id)?, lua.create_string(kept.bytes())?).into_lua_multi(lua)
@@ -410,27 +240,6 @@ fn poll(lua: &Lua, session: &mut Session) -> LuaResult<MultiValue> {
         }
         Output::Timeout(at) => ("timeout", at).into_lua_multi(lua),
     }
-}
-
-fn describe_all(lua: &Lua, chain: &[X509]) -> LuaResult<LuaTable> {
-    let described = chain.iter().filter_map(|certificate| Description::of(certificate).ok());
-    let tables: LuaResult<Vec<_>> = described.map(|certificate| describe(lua, &certificate)).collect();
-    lua.create_sequence_from(tables?)
-}
-
-fn describe(lua: &Lua, certificate: &Description) -> LuaResult<LuaTable> {
-    let table = lua.create_table()?;
-    let name = |attributes: &[(String, String)]| lua.create_table_from(attributes.iter().cloned());
-    table.set("subject", name(&certificate.subject)?)?;
-    table.set("issuer", name(&certificate.issuer)?)?;
-    table.set("subject_alt_name", certificate.subject_alt_name.clone())?;
-    table.set("serial_number", certificate.serial_number.as_str())?;
-    table.set("valid_from", certificate.valid_from.as_str())?;
-    table.set("valid_to", certificate.valid_to.as_str())?;
-    table.set("fingerprint256", certificate.fingerprint256.as_str())?;
-    table.set("pem", lua.create_string(&certificate.pem)?)?;
-    table.set("der", lua.create_string(&certificate.der)?)?;
-    Ok(table)
 }
 
 fn or_refusal(lua: &Lua, outcome: Result<impl IntoLua, Refusal>) -> LuaResult<MultiValue> {
