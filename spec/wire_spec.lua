@@ -43,7 +43,7 @@ setup(function ()
   if not capture then return end
   local identity, chain = helper.localhost(), pki.longChain()
   local plain = {
-    server = { cert = identity.cert, key = identity.key, retransmitTimeout = 100 },
+    server = { cert = identity.cert, key = identity.key, retransmitTimeout = 100 * helper.slowness },
     client = { ca = identity.cert },
   }
 
