@@ -142,7 +142,8 @@ local descriptions = {
   [40] = 'handshake failure', [42] = 'bad certificate', [44] = 'certificate revoked',
   [45] = 'certificate expired', [48] = 'unknown CA',
   [49] = 'access denied', [80] = 'internal error', [112] = 'unrecognized name',
-  [113] = 'bad certificate status response', [115] = 'unknown PSK identity', [120] = 'no application protocol',
+  [113] = 'bad certificate status response',
+  [115] = 'unknown PSK identity', [120] = 'no application protocol',
 }
 
 -- Every way in which two ends fail to agree, as doc/errors.md tells it. Of each: what it is; what the server

@@ -52,8 +52,11 @@ setup(function ()
 
   -- The chain in both directions.
   converse(port, {
-    server = { cert = chain.cert, key = chain.key, requestCert = true, ca = chain.ca, mtu = MTU },
-    client = { cert = chain.cert, key = chain.key, ca = chain.ca, mtu = MTU },
+    server = {
+      cert = chain.cert, key = chain.key, requestCert = true, ca = chain.ca, mtu = MTU,
+      retransmitTimeout = 4000,
+    },
+    client = { cert = chain.cert, key = chain.key, ca = chain.ca, mtu = MTU, retransmitTimeout = 4000 },
   })
   captured.chain = capture:packets()
 
