@@ -1,26 +1,10 @@
 local ends = require('spec.support.ends')
-local helper = require('spec.helper')
 local peers = require('spec.support.peers')
 local pki = require('spec.support.pki')
 local program = require('spec.support.program')
 
-local merge = helper.merge
+local server, connect, echoed = ends.certified, ends.trusting, ends.echoed
 local sClient, sServer, gnutlsCli = peers.sClient, peers.sServer, peers.gnutlsCli
-
-local function server(options, onConnection)
-  local identity = pki.identity('server')
-  return ends.server(merge({ cert = identity.cert, key = identity.key }, options), onConnection)
-end
-
-local function connect(port, options)
-  return ends.connect(port, merge({ ca = pki.ca('authority').cert }, options))
-end
-
--- Has a peer that prints its handshake complete it, and hear an echo.
-local function echoed(peer)
-  peer:write('hello\n')
-  peer:waitFor('Echo: hello')
-end
 
 setup(function ()
   for _, command in ipairs({ 'setpriv', 'openssl', 'gnutls-cli' }) do

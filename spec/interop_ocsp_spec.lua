@@ -1,32 +1,11 @@
 local ends = require('spec.support.ends')
-local helper = require('spec.helper')
 local peers = require('spec.support.peers')
 local pki = require('spec.support.pki')
 local program = require('spec.support.program')
 
-local merge = helper.merge
+local server, patientServer, connect, echoed = ends.certified, ends.patient, ends.trusting, ends.echoed
 local sClient, sServer, gnutlsCli, gnutlsServ =
   peers.sClient, peers.sServer, peers.gnutlsCli, peers.gnutlsServ
-
-local function server(options, onConnection)
-  local identity = pki.identity('server')
-  return ends.server(merge({ cert = identity.cert, key = identity.key }, options), onConnection)
-end
-
--- gnutls-cli sleeps for 50 ms at every turn: what is sent to it twice makes it slower still.
-local function patientServer(options, onConnection)
-  return server(merge({ retransmitTimeout = 500 }, options), onConnection)
-end
-
-local function connect(port, options)
-  return ends.connect(port, merge({ ca = pki.ca('authority').cert }, options))
-end
-
--- Has a peer that prints its handshake complete it, and hear an echo.
-local function echoed(peer)
-  peer:write('hello\n')
-  peer:waitFor('Echo: hello')
-end
 
 setup(function ()
   for _, command in ipairs({ 'setpriv', 'openssl', 'gnutls-cli', 'gnutls-serv' }) do

@@ -4,24 +4,10 @@ local peers = require('spec.support.peers')
 local pki = require('spec.support.pki')
 local program = require('spec.support.program')
 
-local list, merge = peers.list, helper.merge
+local server, connect, echoed = ends.certified, ends.trusting, ends.echoed
+local list = peers.list
 local sClient, sServer, gnutlsCli, gnutlsServ =
   peers.sClient, peers.sServer, peers.gnutlsCli, peers.gnutlsServ
-
-local function server(options, onConnection)
-  local identity = pki.identity('server')
-  return ends.server(merge({ cert = identity.cert, key = identity.key }, options), onConnection)
-end
-
-local function connect(port, options)
-  return ends.connect(port, merge({ ca = pki.ca('authority').cert }, options))
-end
-
--- Has a peer that prints its handshake complete it, and hear an echo.
-local function echoed(peer)
-  peer:write('hello\n')
-  peer:waitFor('Echo: hello')
-end
 
 setup(function ()
   for _, command in ipairs({ 'setpriv', 'openssl', 'gnutls-cli', 'gnutls-serv' }) do

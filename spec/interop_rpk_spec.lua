@@ -5,14 +5,9 @@ local peers = require('spec.support.peers')
 local pki = require('spec.support.pki')
 local program = require('spec.support.program')
 
+local echoed = ends.echoed
 local list, merge = peers.list, helper.merge
 local gnutlsCli, gnutlsServ = peers.gnutlsCli, peers.gnutlsServ
-
--- Has a peer that prints its handshake complete it, and hear an echo.
-local function echoed(peer)
-  peer:write('hello\n')
-  peer:waitFor('Echo: hello')
-end
 
 setup(function ()
   for _, command in ipairs({

@@ -5,22 +5,8 @@ local peers = require('spec.support.peers')
 local pki = require('spec.support.pki')
 local program = require('spec.support.program')
 
+local server, connect, echoed = ends.certified, ends.trusting, ends.echoed
 local merge = helper.merge
-
-local function server(options, onConnection)
-  local identity = pki.identity('server')
-  return ends.server(merge({ cert = identity.cert, key = identity.key }, options), onConnection)
-end
-
-local function connect(port, options)
-  return ends.connect(port, merge({ ca = pki.ca('authority').cert }, options))
-end
-
--- Has a peer that prints its handshake complete it, and hear an echo.
-local function echoed(peer)
-  peer:write('hello\n')
-  peer:waitFor('Echo: hello')
-end
 
 -- What a server shows to those who want a certain host: a certificate that says which.
 local function context(id, options)

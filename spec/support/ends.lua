@@ -4,6 +4,7 @@
 local assert = require('luassert')
 local dtls = require('dtls')
 local helper = require('spec.helper')
+local pki = require('spec.support.pki')
 
 local ends = {}
 
@@ -39,6 +40,29 @@ function ends.connect(port, options)
   }, options)))
   session.seen = helper.record(session, 'secureConnection', 'message', 'error', 'close')
   return session
+end
+
+--- A server with a certificate of the authority, for what a spec gives beside it.
+function ends.certified(options, onConnection)
+  local identity = pki.identity('server')
+  return ends.server(helper.merge({ cert = identity.cert, key = identity.key }, options), onConnection)
+end
+
+--- The same for gnutls-cli, which sleeps for 50 ms at every turn: what is sent to it twice makes it slower
+--- still.
+function ends.patient(options, onConnection)
+  return ends.certified(helper.merge({ retransmitTimeout = 500 }, options), onConnection)
+end
+
+--- A session that trusts the authority.
+function ends.trusting(port, options)
+  return ends.connect(port, helper.merge({ ca = pki.ca('authority').cert }, options))
+end
+
+--- Has another program, which prints its handshake, complete it and hear an echo.
+function ends.echoed(peer)
+  peer:write('hello\n')
+  peer:waitFor('Echo: hello')
 end
 
 --- Waits until a session is established.
