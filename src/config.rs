@@ -167,7 +167,7 @@ impl Profile {
 }
 
 /// Everything a [`Context`](crate::Context) is made of. PEM texts are parsed there.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Config {
     /// Certificate chains in PEM, leaf first, one for each key.
     pub cert: Vec<Vec<u8>>,
@@ -235,6 +235,13 @@ pub struct Config {
     pub session_cache: bool,
 }
 
+impl fmt::Debug for Config {
+    /// Shows nothing of it: private keys, their passphrase and pre-shared keys are in it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config").finish_non_exhaustive()
+    }
+}
+
 impl Default for Config {
     fn default() -> Config {
         Config {
@@ -290,6 +297,28 @@ impl Config {
                 retransmit_timeout_ms: 9000,
                 ..Config::default()
             },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashMap;
+    use zeroize::Zeroizing;
+
+    #[test]
+    fn what_is_shown_of_a_configuration_holds_no_secret() {
+        let table = HashMap::from([(b"lamp".to_vec(), Zeroizing::new(vec![211; 32]))]);
+        let config = Config {
+            key: vec![vec![212; 32]],
+            passphrase: Some(vec![213; 32]),
+            psk: Some(Psk::Table(table)),
+            ..Config::default()
+        };
+        let shown = format!("{config:?} {:?}", config.psk);
+        for secret in ["211", "212", "213"] {
+            assert!(!shown.contains(secret), "{shown}");
         }
     }
 }
