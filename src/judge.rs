@@ -71,7 +71,7 @@ fn judge_fingerprint(leaf: &X509, pins: &[Fingerprint]) -> Result<(), Error> {
 }
 
 /// What the server's CA says of its certificate today. A session that is resumed brings no response: the
-/// one that it goes back to had it.
+/// one that it goes back to had it, or else was not kept.
 fn judge_status(ssl: &SslRef, context: &Context, response: Option<&[u8]>) -> Result<(), Error> {
     match response {
         _ if ssl.is_server() || ssl.session_reused() => Ok(()),

@@ -123,6 +123,9 @@ struct Shown {
     certificate_requested: bool,
     /// What the peer was found to be.
     verdict: Option<Result<(), Error>>,
+    /// Whether the server's OCSP response, or that there is none, speaks against it, whoever welcomes it
+    /// all the same.
+    status_refused: bool,
     /// What is probably wrong, if the handshake comes to no end.
     suspicion: Option<Error>,
     /// The earlier session that the user has kept for the id in the hello.

@@ -210,6 +210,9 @@ impl Session {
         }
         let Some(engine) = &self.engine else { return Decided::Settled };
         let presented = judge(engine.ssl(), &self.context);
+        let status = [Name::CertificateRevoked, Name::OcspResponse];
+        self.shown.status_refused =
+            presented.verdict.as_ref().is_err_and(|error| status.contains(&error.name));
         self.shown.verdict = Some(presented.verdict.clone());
         if self.config().ask_peer {
             return Decided::Ask(Question::Peer(presented));

@@ -90,9 +90,11 @@ impl Session {
         }
     }
 
-    /// What a client's user may keep of a session that is complete.
+    /// What a client's user may keep of a session that is complete. One whose server was let in in spite of
+    /// its OCSP response would pass, when it is resumed without any, for one whose server is in order.
     pub(super) fn kept(&self) -> Option<Kept> {
         match (&self.role, &self.engine) {
+            _ if self.shown.status_refused => None,
             (Role::Client { name, .. }, Some(engine)) => self.context.keep(name, engine.ssl()),
             _ => None,
         }

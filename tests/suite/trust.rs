@@ -384,6 +384,28 @@ mod stapling {
     }
 
     #[test]
+    fn a_session_whose_response_spoke_against_the_server_is_not_kept() {
+        let revoked = Response { status: Status::Revoked, ..Response::default() };
+        let revoked = about_the_server(&revoked, certificates::authority());
+        // A resumed session brings no response: it would pass for one whose server is in order.
+        for setup in [stapled(Some(revoked)), stapled(Some(doubtful())), required(None)] {
+            let mut anybody = setup.clone();
+            anybody.client.reject_unauthorized = false;
+            let mut welcomed = setup;
+            welcomed.client.ask_peer = true;
+            for setup in [anybody, welcomed] {
+                let mut pair = setup.pair();
+                pair.client.hook = Some(Box::new(|_| Answer::Peer(Ok(()))));
+                pair.connect();
+                assert!(pair.client.session().established().unwrap().kept.is_none());
+            }
+        }
+        let mut pair = meet(required(Some(good())));
+        pair.converse();
+        assert!(pair.client.session().established().unwrap().kept.is_some());
+    }
+
+    #[test]
     fn a_response_that_cannot_be_believed_is_refused() {
         let authority = certificates::authority();
         let says = |status, valid| Response { status, valid, ..Response::default() };
