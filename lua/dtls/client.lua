@@ -53,7 +53,8 @@ end
 --- each other at the same moment neither gets an answer, and both sessions end with ETIMEDOUT.
 ---
 --- @param given dtls.PeerOptions
---- @param callback? fun(session: dtls.Session) a listener of `'secureConnection'`
+--- @param callback? fun(session: dtls.Session) called with the session at its `'secureConnection'`, which
+---   itself carries nothing
 --- @return dtls.Session
 function Endpoint:connect(given, callback)
   local caller = 'endpoint:connect'

@@ -37,7 +37,7 @@ Context.__name = 'dtls.Context'
 
 --- @class dtls.PskPair
 --- @field identity string up to 256 bytes, none of them NUL
---- @field key string up to 512 bytes, 16 at least to be safe
+--- @field key string up to 512 bytes, 16 at least to be safe: the bytes, not their hexadecimal digits
 
 --- Hooks answer at once by what they return; or later by `done(answer)`, if they name that parameter and
 --- return nothing; or later by what they return after they have yielded. One that throws fails its handshake,
@@ -63,11 +63,12 @@ Context.__name = 'dtls.Context'
 ---   that want it: an OCSP response in DER (or one for each certificate), or a hook
 --- @field requestOCSP? boolean a client wants its server's OCSP response, and believes it; false by default
 --- @field requireOCSP? boolean a client refuses a server without one; false by default
---- @field requestCert? boolean a server asks its peers for a certificate; false by default
+--- @field requestCert? boolean a server asks its peers for a certificate; false by default, and then `ca`,
+---   `crl`, `fingerprints`, `rawPublicKeys` and `verify` have nobody to judge there: everybody gets in
 --- @field rejectUnauthorized? boolean refuse a peer that cannot be verified; true by default
---- @field verify? dtls.VerifyHook whether a peer is welcome, whatever OpenSSL thinks of it. Asked before
----   the peer has proved that it has the certificate's key, without which no handshake is complete; not
----   asked about a peer of a PSK suite, which has no certificate
+--- @field verify? dtls.VerifyHook whether a peer is welcome, whatever OpenSSL thinks of it. Asked after
+---   the peer has proved that it has the certificate's key; not asked about a peer of a PSK suite, which has
+---   no certificate
 --- @field psk? table<string, string>|dtls.PskPair|dtls.PskHook
 ---   pre-shared keys (RFC 4279): a client's own pair, a server's table of identities, or a hook: on a
 ---   client it gets the server's hint and answers with a pair, on a server it gets the identity and
@@ -81,9 +82,9 @@ Context.__name = 'dtls.Context'
 --- @field ciphers? string an OpenSSL cipher list, openssl-ciphers(1); by default forward-secret AEAD
 --- @field groups? string an OpenSSL group list; 'X25519:P-256:P-384:P-521' by default
 --- @field sigalgs? string an OpenSSL signature algorithm list
---- @field ALPNProtocols? string|string[] the protocols that are spoken inside (RFC 7301), 1 to 255 bytes
----   each: a client offers them; a server takes the first of its own that is offered, and refuses a client
----   that offers others alone
+--- @field ALPNProtocols? string|string[] the names of the protocols that are spoken inside (RFC 7301), 1 to
+---   255 bytes each, not their wire format: a client offers them; a server takes the first of its own that
+---   is offered, and refuses a client that offers others alone
 --- @field srtpProfiles? string|string[] SRTP protection profiles by OpenSSL's names (RFC 5764), in order of
 ---   preference, of which the server's order counts
 --- @field exportWithoutEMS? boolean export keys, those of SRTP too, from a session without extended master
@@ -93,7 +94,8 @@ Context.__name = 'dtls.Context'
 ---   4096 bytes (RFC 6066 section 4); messages are no longer then
 --- @field keylog? string|true|fun(line: string, session: dtls.Session)
 ---   where the secrets of sessions go, for Wireshark: a file that lines are added to, `true` for the one
----   that SSLKEYLOGFILE names in the environment, or a function. Whoever has a line can read its session
+---   that SSLKEYLOGFILE names in the environment (none where it is not set), or a function. Whoever has a
+---   line can read its session
 --- @field retransmitTimeout? integer the first retransmission timeout; 1000 by default, doubles to 60000
 --- @field sessionTimeout? integer how long a session may be resumed, in seconds; 7200 by default, 0 for not
 ---   at all
@@ -230,7 +232,8 @@ end
 --- `'secureConnection'` comes.
 ---
 --- @param given dtls.ConnectOptions
---- @param callback? fun(session: dtls.Session) a listener of `'secureConnection'`
+--- @param callback? fun(session: dtls.Session) called with the session at its `'secureConnection'`, which
+---   itself carries nothing
 --- @return dtls.Session
 function dtls.connect(given, callback)
   local caller = 'dtls.connect'
