@@ -229,6 +229,15 @@ function options.checkValue(caller, name, kind, value)
   end
 end
 
+-- The option that differs from `name` in its capitals alone.
+local function otherwiseSpelt(kindsOf, name)
+  local plain = tostring(name):lower()
+  for known in pairs(kindsOf) do
+    if known:lower() == plain then return known end
+  end
+end
+interpreted(otherwiseSpelt)
+
 --- Checks `given` against a table of kinds and raises in the name of `caller`.
 function options.check(caller, kindsOf, given)
   if type(given) ~= 'table' then
@@ -236,7 +245,11 @@ function options.check(caller, kindsOf, given)
   end
   for name, value in pairs(given) do
     local kind = kindsOf[name]
-    if not kind then options.raise('%s: unknown option %q', caller, tostring(name)) end
+    if not kind then
+      local meant = otherwiseSpelt(kindsOf, name)
+      local hint = meant and (': it is spelt "%s"'):format(meant) or ''
+      options.raise('%s: unknown option %q%s', caller, tostring(name), hint)
+    end
     options.checkValue(caller, 'options.' .. name, kind, value)
     if given.context and contextOptions[name] then
       options.raise('%s: options.%s belongs to the context: give it to dtls.createContext', caller, name)
