@@ -191,7 +191,7 @@ describe('a trace', function ()
       assert.is_false(ok)
       -- Raised at the line of the call.
       local sentence = 'dtls%.trace: write must be a function, got ' .. type(wrong)
-      assert.matches('trace_spec%.lua:%d+: ' .. sentence .. '$', err)
+      assert.matches('trace_spec%.lua:%d+: ' .. sentence, err)
     end
   end)
 end)
@@ -308,6 +308,12 @@ describe('the option trace', function ()
     pair.server:close()
     assert.equal('sent - alert', told[#told])
     helper.finish(pair.client)
+  end)
+
+  it('is what dtls.trace returns, and not dtls.trace', function ()
+    local ok, err = pcall(dtls.trace, {}, {})
+    assert.is_false(ok)
+    assert.truthy(err:find('the option is what it returns, trace = dtls.trace()', 1, true))
   end)
 
   it('draws sessions with dtls.trace', function ()

@@ -120,7 +120,9 @@ return function (write)
   if write == nil then
     write = function (line) io.stdout:write(line, '\n') end
   elseif type(write) ~= 'function' then
-    options.raise('dtls.trace: write must be a function, got %s', type(write))
+    -- An event, where dtls.trace itself was given as the hook.
+    local hint = type(write) == 'table' and ': the option is what it returns, trace = dtls.trace()' or ''
+    options.raise('dtls.trace: write must be a function, got %s%s', type(write), hint)
   end
   local nobody, count = {}, 0
   -- What is known of each session, as long as that lives.
