@@ -3,8 +3,9 @@
 use crate::config::{Config, Profile};
 use crate::psk::Psk;
 
-/// Whatever list is given: no suite that leaves the peer or the data unprotected.
-pub const NEVER: &str = ":!aNULL:!eNULL";
+/// Whatever list is given: no suite that leaves the peer or the data unprotected. Nor RSA-PSK, which asks
+/// for a key and a certificate both, is not forward-secret, and is spoken by nobody.
+pub const NEVER: &str = ":!aNULL:!eNULL:!kRSAPSK";
 
 /// Forward-secret key exchange with authenticated encryption: nothing else by default (RFC 9325).
 /// AES-128 first: as safe for the life of a session, and cheaper.
@@ -59,7 +60,7 @@ impl Authentication {
     pub fn of_suite(name: &str) -> Authentication {
         if name.contains("ECDSA") {
             Authentication::Ecdsa
-        } else if uses_psk(name) && !name.starts_with("RSA-PSK") {
+        } else if uses_psk(name) {
             Authentication::Psk
         } else {
             Authentication::Rsa
@@ -74,9 +75,10 @@ pub fn uses_psk(suite: &str) -> bool {
 
 /// Whether the suite can be used with these pre-shared keys and these kinds of certificates.
 pub fn is_usable(suite: &str, psk: Option<&Psk>, certificates: &[Authentication]) -> bool {
-    let proof = Authentication::of_suite(suite);
-    let proven = proof == Authentication::Psk || certificates.contains(&proof);
-    proven && (!uses_psk(suite) || psk.is_some())
+    match Authentication::of_suite(suite) {
+        Authentication::Psk => psk.is_some(),
+        proof => certificates.contains(&proof),
+    }
 }
 
 /// Whether the peer of such a suite shows a certificate.

@@ -77,7 +77,8 @@ fn set_bytes(lua: &Lua, table: &LuaTable, field: &str, bytes: Option<&[u8]>) -> 
 }
 
 fn describe_all(lua: &Lua, chain: &[X509]) -> LuaResult<LuaTable> {
-    let described = chain.iter().filter_map(|certificate| Description::of(certificate).ok());
+    // Without a gap: the first is the peer's own, or there is none.
+    let described = chain.iter().map_while(|certificate| Description::of(certificate).ok());
     let tables: LuaResult<Vec<_>> = described.map(|certificate| describe(lua, &certificate)).collect();
     lua.create_sequence_from(tables?)
 }

@@ -194,10 +194,12 @@ impl Session {
 
     fn establish(&mut self) {
         let Some(engine) = &self.engine else { return };
-        let verdict = self.shown.verdict.take();
-        let verification = self.asks_for_certificate().then(|| {
-            verdict.unwrap_or_else(|| Err(Error::new(Name::Certificate, "the peer has not been judged")))
-        });
+        let verification = self.shown.verdict.take();
+        if verification.is_none() && self.asks_for_certificate() {
+            // No way leads here. Should one be opened by mistake, it leads no further.
+            let error = Error::new(Name::Certificate, "the peer has not been judged");
+            return self.finish(Reason::Error, Some(error));
+        }
         let mut established = Established::of(engine.ssl(), verification);
         // OpenSSL has derived what it needs from the key.
         Desk::of(engine.ssl()).papers().psk = None;
