@@ -151,6 +151,13 @@ describe('createContext', function ()
 end)
 
 describe('createServer', function ()
+  it('refuses to judge clients who are not asked for anything', function ()
+    for name, value in pairs({ verify = function () end, fingerprints = me.fingerprint }) do
+      matches('^dtls%.createServer: options%.' .. name .. ' would keep nobody out .*requestCert = true',
+        function () dtls.createServer({ cert = me.cert, key = me.key, [name] = value }) end)
+    end
+  end)
+
   it('refuses what is no table, an unknown option, a callback that is none', function ()
     raises('dtls.createServer: options must be a table, got nil', function () dtls.createServer() end)
     raises('dtls.createServer: unknown option "cookie"', function () dtls.createServer({ cookie = 1 }) end)

@@ -162,8 +162,21 @@ impl Context {
         }
         if self.config.request_cert {
             self.trust.store()?;
+            return Ok(());
         }
-        Ok(())
+        // Whoever gives one of these to a server means to let in nobody else.
+        let judges = [
+            ("verify", self.config.ask_peer),
+            ("fingerprints", self.trust.pins().is_some()),
+            ("raw_public_keys", self.trust.raw_keys().is_some()),
+        ];
+        match judges.into_iter().find(|(_, given)| *given) {
+            Some((option, _)) => Err(Refusal::new(
+                option,
+                "would keep nobody out of a server that asks for no certificate: add requestCert = true",
+            )),
+            None => Ok(()),
+        }
     }
 
     /// Whether clients can be made of this context.
