@@ -6,11 +6,7 @@ local program = require('spec.support.program')
 local server, connect, echoed = ends.certified, ends.trusting, ends.echoed
 local sClient, sServer, gnutlsCli = peers.sClient, peers.sServer, peers.gnutlsCli
 
-setup(function ()
-  for _, command in ipairs({ 'setpriv', 'openssl', 'gnutls-cli' }) do
-    assert(program.exists(command), command .. ' is missing: see tools/deps.sh')
-  end
-end)
+setup(function () program.need('setpriv', 'openssl', 'gnutls-cli') end)
 
 teardown(pki.remove)
 

@@ -49,8 +49,7 @@ end
 setup(function ()
   for _, library in ipairs(coap.LIBRARIES) do
     for _, role in ipairs({ 'client', 'server' }) do
-      local command = ('coap-%s-%s'):format(role, library)
-      assert(program.exists(command), command .. ' is missing: see tools/deps.sh')
+      program.need(('coap-%s-%s'):format(role, library))
     end
   end
 end)

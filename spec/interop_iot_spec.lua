@@ -33,11 +33,7 @@ local SUITES = {
   },
 }
 
-setup(function ()
-  for _, command in ipairs({ 'setpriv', 'openssl', 'gnutls-cli', 'gnutls-serv' }) do
-    assert(program.exists(command), command .. ' is missing: see tools/deps.sh')
-  end
-end)
+setup(function () program.need('setpriv', 'openssl', 'gnutls-cli', 'gnutls-serv') end)
 
 teardown(pki.remove)
 

@@ -7,11 +7,7 @@ local program = require('spec.support.program')
 local server, connect, echoed = ends.certified, ends.trusting, ends.echoed
 local sClient, sServer = peers.sClient, peers.sServer
 
-setup(function ()
-  for _, command in ipairs({ 'setpriv', 'openssl' }) do
-    assert(program.exists(command), command .. ' is missing: see tools/deps.sh')
-  end
-end)
+setup(function () program.need('setpriv', 'openssl') end)
 
 teardown(pki.remove)
 

@@ -8,11 +8,7 @@ local server, patientServer, connect, echoed = ends.certified, ends.patient, end
 local sClient, sServer, gnutlsCli, gnutlsServ =
   peers.sClient, peers.sServer, peers.gnutlsCli, peers.gnutlsServ
 
-setup(function ()
-  for _, command in ipairs({ 'setpriv', 'openssl', 'gnutls-cli', 'gnutls-serv' }) do
-    assert(program.exists(command), command .. ' is missing: see tools/deps.sh')
-  end
-end)
+setup(function () program.need('setpriv', 'openssl', 'gnutls-cli', 'gnutls-serv') end)
 
 teardown(pki.remove)
 

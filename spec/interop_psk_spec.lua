@@ -55,11 +55,7 @@ local function gnutlsServ(suite, hint)
   return peers.gnutlsServ(peers.gnutlsServPsk(PSK, GNUTLS[suite or PLAIN], hint))
 end
 
-setup(function ()
-  for _, command in ipairs({ 'setpriv', 'openssl', 'gnutls-cli', 'gnutls-serv' }) do
-    assert(program.exists(command), command .. ' is missing: see tools/deps.sh')
-  end
-end)
+setup(function () program.need('setpriv', 'openssl', 'gnutls-cli', 'gnutls-serv') end)
 
 teardown(pki.remove)
 

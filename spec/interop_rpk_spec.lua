@@ -10,11 +10,7 @@ local list, merge = peers.list, helper.merge
 local gnutlsCli, gnutlsServ = peers.gnutlsCli, peers.gnutlsServ
 
 setup(function ()
-  for _, command in ipairs({
-    'setpriv', 'openssl', 'gnutls-cli', 'gnutls-serv', 'coap-client-gnutls', 'coap-server-gnutls',
-  }) do
-    assert(program.exists(command), command .. ' is missing: see tools/deps.sh')
-  end
+  program.need('setpriv', 'openssl', 'gnutls-cli', 'gnutls-serv', 'coap-client-gnutls', 'coap-server-gnutls')
 end)
 
 teardown(pki.remove)

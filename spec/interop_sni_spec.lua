@@ -14,11 +14,7 @@ local function context(id, options)
   return dtls.createContext(merge({ cert = identity.cert, key = identity.key }, options))
 end
 
-setup(function ()
-  for _, command in ipairs({ 'setpriv', 'openssl', 'gnutls-cli', 'gnutls-serv' }) do
-    assert(program.exists(command), command .. ' is missing: see tools/deps.sh')
-  end
-end)
+setup(function () program.need('setpriv', 'openssl', 'gnutls-cli', 'gnutls-serv') end)
 
 teardown(pki.remove)
 

@@ -48,11 +48,7 @@ local function clientErrorOf(server)
   return server.failures[1][3]
 end
 
-setup(function ()
-  for _, command in ipairs({ 'setpriv', 'openssl', 'gnutls-cli', 'gnutls-serv' }) do
-    assert(program.exists(command), command .. ' is missing: see tools/deps.sh')
-  end
-end)
+setup(function () program.need('setpriv', 'openssl', 'gnutls-cli', 'gnutls-serv') end)
 
 teardown(pki.remove)
 

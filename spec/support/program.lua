@@ -114,6 +114,13 @@ function program.exists(file)
   return false
 end
 
+--- Fails where one of these programs is missing.
+function program.need(...)
+  for _, file in ipairs({ ... }) do
+    assert(program.exists(file), file .. ' is missing: see tools/deps.sh')
+  end
+end
+
 --- A UDP port that is free just now, for programs that must be told one.
 function program.freePort()
   local udp = uv.new_udp()
