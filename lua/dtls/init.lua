@@ -63,8 +63,8 @@ Context.__name = 'dtls.Context'
 ---   that want it: an OCSP response in DER (or one for each certificate), or a hook
 --- @field requestOCSP? boolean a client wants its server's OCSP response, and believes it; false by default
 --- @field requireOCSP? boolean a client refuses a server without one; false by default
---- @field requestCert? boolean a server asks its peers for a certificate; false by default, and then `ca`,
----   `crl`, `fingerprints`, `rawPublicKeys` and `verify` have nobody to judge there: everybody gets in
+--- @field requestCert? boolean a server asks its peers for a certificate; false by default: then everybody
+---   gets in, `ca` and `crl` judge nobody there, and `fingerprints`, `rawPublicKeys` and `verify` are refused
 --- @field rejectUnauthorized? boolean refuse a peer that cannot be verified; true by default
 --- @field verify? dtls.VerifyHook whether a peer is welcome, whatever OpenSSL thinks of it. Asked after
 ---   the peer has proved that it has the certificate's key; not asked about a peer of a PSK suite, which has
@@ -184,8 +184,7 @@ end
 local function makeListener(caller, given, onConnection, check)
   options.check(caller, options.createEndpoint, given)
   options.checkCallback(caller, onConnection)
-  local secrets = given.cookieSecret
-  if type(secrets) == 'string' then secrets = { secrets } end
+  local secrets = options.asList(given.cookieSecret)
   if secrets then
     local gate, option, sentence = core.gate(os.time(), secrets)
     if not gate then options.refuse(caller, option, sentence) end
@@ -251,8 +250,7 @@ function dtls.generateCertificate(given)
   local caller = 'dtls.generateCertificate'
   given = given or {}
   options.check(caller, options.generateCertificate, given)
-  local names = given.names or 'localhost'
-  if type(names) == 'string' then names = { names } end
+  local names = options.asList(given.names or 'localhost')
   if not names[1] then options.raise('%s: options.names must hold at least one name', caller) end
   local cert, key, fingerprint = core.generate_certificate(names, given.days or 365)
   if not cert then options.raise('%s: options.names cannot be put into a certificate: %s', caller, key) end

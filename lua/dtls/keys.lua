@@ -20,7 +20,7 @@ end
 function Session:exportKeyingMaterial(length, label, context)
   local caller = 'session:exportKeyingMaterial'
   options.checkValue(caller, 'length', 'length', length)
-  options.checkValue(caller, 'label', 'bytesText', label)
+  options.checkValue(caller, 'label', 'nonEmpty', label)
   if context ~= nil then options.checkValue(caller, 'context', 'text', context) end
   if not self._core then return notConnected(self) end
   local material, err, name = self._core:export_keying_material(length, label, context)

@@ -51,7 +51,7 @@ kinds = {
     function (v) return type(v) == 'string' and v ~= '' and not v:find('\0', 1, true) end,
     'a string that is not empty and holds no NUL',
   },
-  secret = { function (v) return type(v) == 'string' and v ~= '' end, 'a string that is not empty' },
+  nonEmpty = { function (v) return type(v) == 'string' and v ~= '' end, 'a string that is not empty' },
   strings = {
     function (v) return (type(v) == 'string' and v ~= '') or isListOfStrings(v) end,
     'a string or a list of strings',
@@ -79,7 +79,7 @@ kinds = {
     'a table of strings, identity to key; or { identity = …, key = … } and nothing else; or a function',
   },
   ocspResponse = {
-    function (v) return type(v) == 'function' or (type(v) == 'string' and v ~= '') or isListOfStrings(v) end,
+    function (v) return type(v) == 'function' or kinds.strings[1](v) end,
     'a string, a list of strings or a function',
   },
   sni = {
@@ -96,7 +96,7 @@ kinds = {
     'a whole number of seconds up to a week, or 0 for none',
   },
   ticketKeys = {
-    function (v) return v == false or (type(v) == 'string' and v ~= '') or isListOfStrings(v) end,
+    function (v) return v == false or kinds.strings[1](v) end,
     'a string, a list of strings, or false for no tickets',
   },
   sessionCache = {
@@ -111,7 +111,6 @@ kinds = {
   },
   hook = { function (v) return type(v) == 'function' end, 'a function' },
   text = { function (v) return type(v) == 'string' end, 'a string' },
-  bytesText = { function (v) return type(v) == 'string' and v ~= '' end, 'a string that is not empty' },
   context = {
     function (v) return type(v) == 'table' and type(v.core) == 'userdata' end,
     'a context, as dtls.createContext makes',
@@ -122,7 +121,7 @@ kinds = {
 local contextOptions = {
   cert = 'strings',
   key = 'strings',
-  passphrase = 'secret',
+  passphrase = 'nonEmpty',
   ca = 'strings',
   crl = 'strings',
   fingerprints = 'strings',
@@ -134,7 +133,7 @@ local contextOptions = {
   rejectUnauthorized = 'boolean',
   verify = 'hook',
   psk = 'psk',
-  pskIdentityHint = 'bytesText',
+  pskIdentityHint = 'nonEmpty',
   hideUnknownIdentity = 'boolean',
   profile = 'string',
   minVersion = 'string',
@@ -192,6 +191,11 @@ end
 local spelling = {}
 for _, kindsOf in pairs(options) do
   for name in pairs(kindsOf) do spelling[snake(name)] = name end
+end
+
+--- A list of one string for that string; anything else as it is.
+function options.asList(value)
+  return type(value) == 'string' and { value } or value
 end
 
 --- Whether it is a list of nothing but strings.
@@ -272,7 +276,7 @@ function options.forCore(given)
   local out, hooks = {}, {}
   for name, kind in pairs(contextOptions) do
     local value = given[name]
-    if lists[kind] and type(value) == 'string' then value = { value } end
+    if lists[kind] then value = options.asList(value) end
     local asks = type(value) == 'function' or (value and kind == 'sessionCache')
     if asks then hooks[name], value = value, true end
     out[snake(name)] = value

@@ -71,7 +71,7 @@ kinds.ocsp_response = {
   show = certificate.statusRequest,
   answer = function (core, number, responses)
     if responses == nil then responses = {} end
-    if type(responses) == 'string' then responses = { responses } end
+    responses = options.asList(responses)
     if not options.isListOfStrings(responses) then
       return mustBe('an OCSP response in DER, a list of them, or nil for none', responses)
     end

@@ -5,19 +5,12 @@ local question = require('dtls/question')
 
 local resumption = {}
 
---- The secrets of an option or an argument as the core has them; `false` stays: no tickets.
---- @return string[]|false|nil
-function resumption.secrets(given)
-  if type(given) == 'string' then return { given } end
-  return given
-end
-
 --- The ring that an endpoint's tickets are sealed with; nil for no tickets. Raises where a secret
 --- cannot be.
 --- @return dtls_core.TicketKeys?
 function resumption.ring(caller, context, given)
   if given == false then return nil end
-  local ring, option, sentence = context.core:ticket_keys(resumption.secrets(given))
+  local ring, option, sentence = context.core:ticket_keys(options.asList(given))
   if not ring then options.refuse(caller, option, sentence) end
   return ring
 end

@@ -5,7 +5,6 @@ local address = require('dtls/address')
 local core = require('dtls_core')
 local loop = require('dtls/loop')
 local options = require('dtls/options')
-local resumption = require('dtls/resumption')
 
 --- A server: an endpoint, with `listen`. Its events are the endpoint's.
 --- @class dtls.Server: dtls.Endpoint
@@ -68,7 +67,7 @@ end
 function Server:setTicketKeys(secrets)
   local caller = 'server:setTicketKeys'
   options.checkValue(caller, 'secrets', 'strings', secrets)
-  local terms, list = self._terms, resumption.secrets(secrets)
+  local terms, list = self._terms, options.asList(secrets)
   local set, sentence, _
   if terms.tickets then
     set, _, sentence = terms.tickets:set(list)
