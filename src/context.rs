@@ -138,7 +138,8 @@ impl Context {
     /// # Errors
     ///
     /// A [`Refusal`] where it has neither a certificate nor pre-shared keys, or a certificate that no
-    /// handshake could use, or where peers are to be verified and nothing is trusted.
+    /// handshake could use, or where peers are to be verified and nothing is trusted, or judged and asked
+    /// for nothing.
     pub fn check_server(&self) -> Result<(), Refusal> {
         if self.identities.is_empty() && self.config.psk.is_none() {
             let sentence =
@@ -191,8 +192,8 @@ impl Context {
                             a table of identities is a server's";
             return Err(Refusal::new("psk", sentence));
         }
-        let proves = |suite: &ffi::Suite| Authentication::of_suite(&suite.name) != Authentication::Psk;
-        if self.suites.iter().any(proves) && self.config.reject_unauthorized {
+        let shows_certificate = |suite: &ffi::Suite| !suites::uses_psk(&suite.name);
+        if self.suites.iter().any(shows_certificate) && self.config.reject_unauthorized {
             self.trust.store()?;
         }
         Ok(())

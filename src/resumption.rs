@@ -197,7 +197,7 @@ pub(crate) fn policy(
     let mut fold = Fold::new("policy");
     for identity in identities {
         fold = match &identity.leaf {
-            Some(leaf) => fold.add(&fingerprint(leaf)),
+            Some(leaf) => fold.add(&leaf.to_der().unwrap_or_default()),
             None => fold.add(&identity.key.public_key_to_der().unwrap_or_default()),
         };
     }
@@ -212,11 +212,6 @@ pub(crate) fn policy(
         ])
         .add(suites.join(":").as_bytes())
         .end()
-}
-
-/// SHA-256 of a certificate.
-pub(crate) fn fingerprint(certificate: &X509Ref) -> Digest32 {
-    Sha256::digest(certificate.to_der().unwrap_or_default()).into()
 }
 
 /// SHA-256 over parts, none of which can be taken for a piece of another.

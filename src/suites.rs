@@ -68,7 +68,7 @@ impl Authentication {
     }
 }
 
-/// Whether a suite's key exchange takes a pre-shared key, alone or beside a certificate.
+/// Whether a suite's key exchange takes a pre-shared key, and so nobody shows a certificate.
 pub fn uses_psk(suite: &str) -> bool {
     suite.contains("PSK-")
 }
@@ -79,9 +79,4 @@ pub fn is_usable(suite: &str, psk: Option<&Psk>, certificates: &[Authentication]
         Authentication::Psk => psk.is_some(),
         proof => certificates.contains(&proof),
     }
-}
-
-/// Whether the peer of such a suite shows a certificate.
-pub fn takes_certificate(suite: &str) -> bool {
-    Authentication::of_suite(suite) != Authentication::Psk
 }

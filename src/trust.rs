@@ -7,7 +7,7 @@ use crate::ffi;
 use crate::fingerprint::Fingerprint;
 use crate::identity::read_certificates;
 use crate::raw_key;
-use crate::resumption::{fingerprint, Fold};
+use crate::resumption::Fold;
 use once_cell::unsync::OnceCell;
 use openssl::error::ErrorStack;
 use openssl::pkey::{PKey, Public};
@@ -59,7 +59,7 @@ impl Trust {
             list.iter().fold(Fold::new("list"), |fold, each| fold.add(each)).end()
         };
         let present = [self.roots.is_some(), self.pins.is_some(), self.raw_keys.is_some()].map(u8::from);
-        let roots = self.roots().iter().map(|root| fingerprint(root).to_vec()).collect();
+        let roots = self.roots().iter().map(|root| root.to_der().unwrap_or_default()).collect();
         let crls = self.crls.iter().map(|list| list.to_der().unwrap_or_default()).collect();
         let pins = self.pins.iter().flatten().map(|pin| pin.to_string().into_bytes()).collect();
         let raw_keys = self.raw_keys.iter().flatten().map(|key| key.public_key_to_der().unwrap_or_default());

@@ -224,15 +224,12 @@ impl Session {
     }
 
     pub(super) fn decide_psk_identity(&mut self, identity: &[u8]) -> Decided {
+        self.lay_out(PskPair { identity: identity.to_vec(), key: psk::key_of_nobody() });
         let known = match self.config().psk.as_ref() {
             _ if psk::identity_fault(identity).is_some() => None,
-            Some(Psk::Ask) => {
-                self.lay_out(PskPair { identity: identity.to_vec(), key: psk::key_of_nobody() });
-                return Decided::Ask(Question::PskIdentity(identity.to_vec()));
-            }
+            Some(Psk::Ask) => return Decided::Ask(Question::PskIdentity(identity.to_vec())),
             known => known.and_then(|psk| psk.key(identity)).map(<[u8]>::to_vec),
         };
-        self.lay_out(PskPair { identity: identity.to_vec(), key: psk::key_of_nobody() });
         self.take_key(known).map_or_else(Decided::Refused, |()| Decided::Settled)
     }
 

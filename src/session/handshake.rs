@@ -228,7 +228,7 @@ impl Session {
     pub(super) fn asks_for_certificate(&self) -> bool {
         let suite = self.engine.as_ref().and_then(|engine| ffi::suite(engine.ssl()));
         match self.role {
-            _ if suite.is_some_and(|name| !suites::takes_certificate(name)) => false,
+            _ if suite.is_some_and(suites::uses_psk) => false,
             Role::Client { .. } => true,
             Role::Server { .. } => self.context.config().request_cert,
         }
