@@ -3,8 +3,8 @@
 local Deadlines = require('dtls/deadlines')
 local Emitter = require('dtls/emitter')
 local Peers = require('dtls/peers')
-local Session = require('dtls/session')
 local Udp = require('dtls/udp')
+local arrival = require('dtls/arrival')
 local drain = require('dtls/drain')
 local guard = require('dtls/guard')
 local interpreted = require('dtls/interpreted')
@@ -13,9 +13,6 @@ local loop = require('dtls/loop')
 local options = require('dtls/options')
 local turns = require('dtls/turns')
 local watch = require('dtls/watch')
-
--- How many bytes of handshakes may wait their turn: some thousands of them.
-local BACKLOG_BYTES = 4 * 1024 * 1024
 
 --- A UDP socket that accepts peers, connects to others, or both. Events:
 ---
@@ -49,7 +46,7 @@ function Endpoint:initialize(context, opts)
   self._dials = {}
   self._stats = {
     datagramsIn = 0, datagramsOut = 0, challenges = 0, admitted = 0, refused = 0,
-    connected = 0, failed = 0, sendErrors = 0,
+    connected = 0, failed = 0, replaced = 0, superseded = 0, sendErrors = 0,
   }
   self._drops = {}
   -- Bytes of handshakes that have been read and not taken up.
@@ -131,83 +128,10 @@ function Endpoint:_release(callback)
   self._udp, self._timer = nil, nil
 end
 
--- In: one datagram from the socket to its session or to the gate.
-
---- @private A step of a handshake costs a hundred times what other datagrams do. So they may have to wait
---- their turn, and established sessions do not wait for them.
-function Endpoint:_receive(data, ip, port)
-  local stats = self._stats
-  stats.datagramsIn = stats.datagramsIn + 1
-  local session = self._peers:find(ip, port)
-  if not session then
-    self:_examine(data, ip, port)
-  elseif session._state == 'open' and session._postponed == 0 then
-    self:_deliver(session, data)
-  else
-    self:_postpone(data, ip, port, session)
-  end
-end
-
---- @private Takes a datagram up in this turn of the loop or in one to come. `session` is the one that it
---- belongs to, nil where the gate has admitted a stranger.
-function Endpoint:_postpone(data, ip, port, session)
-  if self._backlog + #data > BACKLOG_BYTES then return self:_drop('backlog', ip, port) end
-  self._backlog = self._backlog + #data
-  if session then session._postponed = session._postponed + 1 end
-  turns.run(self._takeUp, self, data, ip, port, session)
-end
+-- In: one datagram from a socket to its session or to the gate.
 
 --- @private
-function Endpoint:_takeUp(data, ip, port, session)
-  self._backlog = self._backlog - #data
-  if session then session._postponed = session._postponed - 1 end
-  if not self._udp then return end
-  local current = self._peers:find(ip, port)
-  if current then
-    self:_deliver(current, data)
-  elseif session then
-    self:_examine(data, ip, port)
-  else
-    self:_admit(data, ip, port)
-  end
-end
-
---- @private Hands a datagram to its session.
-function Endpoint:_deliver(session, data)
-  local dropped = session._core:receive(data, loop.now())
-  if dropped then self:_drop(dropped, session._ip, session._port) end
-  session._heard = true
-  drain.run(self, session)
-end
-
---- @private Lets the gate judge a stranger.
-function Endpoint:_examine(data, ip, port)
-  if not self._gate then return self:_drop('unknown', ip, port) end
-  local verdict, detail = self._gate:examine(data, ip, port, os.time())
-  if verdict == 'challenge' then
-    self._stats.challenges = self._stats.challenges + 1
-    drain.send(self, detail, ip, port)
-  elseif verdict == 'discard' then
-    self:_drop(detail, ip, port)
-  else
-    self:_postpone(data, ip, port)
-  end
-end
-
---- @private Makes a session for a peer that has returned its cookie.
-function Endpoint:_admit(data, ip, port)
-  local stats = self._stats
-  if self._peers.count >= self._maxSessions then
-    stats.refused = stats.refused + 1
-    if log.debug then log.debug('refused %s port %d: %d sessions', ip, port, self._peers.count) end
-    return
-  end
-  stats.admitted = stats.admitted + 1
-  if log.debug then log.debug('admitted %s port %d', ip, port) end
-  local made, err, name = self._context.core:accept(data, self._terms, loop.now())
-  if not made then return self:_warn(err, name) end
-  self:_adopt(Session:new(true, self._context, self._trace), made, ip, port)
-end
+Endpoint._receive = arrival.receive
 
 --- @private Enters a session into the table and lets it act. `target` is where to send, where that
 --- is not `ip`: luv reports an IPv6 address without its scope.
@@ -216,13 +140,13 @@ function Endpoint:_adopt(session, made, ip, port, target)
   session._ip, session._port, session._target = ip, port, target or ip
   -- A client that goes on to another address may have left some behind.
   session._postponed = session._postponed or 0
-  self._peers:add(session, ip, port)
+  self._peers:add(session)
   drain.run(self, session)
 end
 
 --- @private Takes a session out of the table.
 function Endpoint:_forget(session)
-  self._peers:remove(session._ip, session._port)
+  self._peers:remove(session)
   self._deadlines:remove(session)
   session._core = nil
 end
