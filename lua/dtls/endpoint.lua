@@ -5,12 +5,14 @@ local Emitter = require('dtls/emitter')
 local Peers = require('dtls/peers')
 local Session = require('dtls/session')
 local Udp = require('dtls/udp')
+local core = require('dtls_core')
 local drain = require('dtls/drain')
 local guard = require('dtls/guard')
 local interpreted = require('dtls/interpreted')
 local log = require('dtls/log')
 local loop = require('dtls/loop')
 local options = require('dtls/options')
+local stats = require('dtls/stats')
 local turns = require('dtls/turns')
 local watch = require('dtls/watch')
 
@@ -40,6 +42,7 @@ function Endpoint:initialize(context, opts)
     idle_ms = self._idleTimeout or 5 * 60 * 1000,
     ask_server_name = self._sni ~= nil,
     trace = watch(opts.trace) ~= nil,
+    totals = core.totals(),
   }
   self._trace = opts.trace
   self._maxSessions = opts.maxSessions or 100 * 1000
@@ -47,11 +50,7 @@ function Endpoint:initialize(context, opts)
   self._deadlines = Deadlines.new()
   -- Searches for a peer that this socket is to be used for: see client.lua.
   self._dials = {}
-  self._stats = {
-    datagramsIn = 0, datagramsOut = 0, challenges = 0, admitted = 0, refused = 0,
-    connected = 0, failed = 0, sendErrors = 0,
-  }
-  self._drops = {}
+  self._stats = stats.new()
   -- Bytes of handshakes that have been read and not taken up.
   self._backlog = 0
 end
@@ -75,16 +74,11 @@ function Endpoint:address()
   return self._udp:address()
 end
 
---- Counters since the endpoint was made, and how many `sessions` there are now.
---- `drops` counts what was dropped by cause.
---- @return table
+--- What has happened since the endpoint was made: a copy of its counters.
+--- @return dtls.EndpointStats
 function Endpoint:stats()
-  local copy = { sessions = self._peers.count, drops = {} }
-  for name, value in pairs(self._stats) do copy[name] = value end
-  for cause, count in pairs(self._drops) do copy.drops[cause] = count end
-  return copy
+  return stats.ofEndpoint(self)
 end
-interpreted(Endpoint.stats)
 
 --- Closes every session with a close_notify, and then the socket.
 --- @param callback? fun() called when all is closed
@@ -136,8 +130,9 @@ end
 --- @private A step of a handshake costs a hundred times what other datagrams do. So they may have to wait
 --- their turn, and established sessions do not wait for them.
 function Endpoint:_receive(data, ip, port)
-  local stats = self._stats
-  stats.datagramsIn = stats.datagramsIn + 1
+  local counts = self._stats
+  counts.datagramsIn = counts.datagramsIn + 1
+  counts.bytesIn = counts.bytesIn + #data
   local session = self._peers:find(ip, port)
   if not session then
     self:_examine(data, ip, port)
@@ -183,9 +178,11 @@ end
 --- @private Lets the gate judge a stranger.
 function Endpoint:_examine(data, ip, port)
   if not self._gate then return self:_drop('unknown', ip, port) end
-  local verdict, detail = self._gate:examine(data, ip, port, os.time())
+  local verdict, detail, stale = self._gate:examine(data, ip, port, os.time())
   if verdict == 'challenge' then
-    self._stats.challenges = self._stats.challenges + 1
+    local counts = self._stats
+    counts.challenges = counts.challenges + 1
+    if stale then counts.stale = counts.stale + 1 end
     drain.send(self, detail, ip, port)
   elseif verdict == 'discard' then
     self:_drop(detail, ip, port)
@@ -196,13 +193,14 @@ end
 
 --- @private Makes a session for a peer that has returned its cookie.
 function Endpoint:_admit(data, ip, port)
-  local stats = self._stats
+  local counts = self._stats
   if self._peers.count >= self._maxSessions then
-    stats.refused = stats.refused + 1
+    counts.refused = counts.refused + 1
+    stats.count(counts.refusals, 'sessions')
     if log.debug then log.debug('refused %s port %d: %d sessions', ip, port, self._peers.count) end
     return
   end
-  stats.admitted = stats.admitted + 1
+  counts.admitted = counts.admitted + 1
   if log.debug then log.debug('admitted %s port %d', ip, port) end
   local made, err, name = self._context.core:accept(data, self._terms, loop.now())
   if not made then return self:_warn(err, name) end
@@ -216,6 +214,7 @@ function Endpoint:_adopt(session, made, ip, port, target)
   session._ip, session._port, session._target = ip, port, target or ip
   -- A client that goes on to another address may have left some behind.
   session._postponed = session._postponed or 0
+  if not session._isServer then self._stats.started = self._stats.started + 1 end
   self._peers:add(session, ip, port)
   drain.run(self, session)
 end
@@ -224,6 +223,7 @@ end
 function Endpoint:_forget(session)
   self._peers:remove(session._ip, session._port)
   self._deadlines:remove(session)
+  stats.keep(session)
   session._core = nil
 end
 
@@ -265,7 +265,7 @@ end
 
 --- @private
 function Endpoint:_drop(cause, ip, port)
-  self._drops[cause] = (self._drops[cause] or 0) + 1
+  stats.count(self._stats.drops, cause)
   if log.debug then log.debug('dropped a datagram of %s port %d: %s', ip, port, cause) end
 end
 
