@@ -23,6 +23,7 @@ use std::rc::Rc;
 
 mod checkpoint;
 mod clock;
+mod counts;
 mod export;
 mod handshake;
 mod last_flight;
@@ -30,6 +31,8 @@ mod resumption;
 mod seen;
 
 use checkpoint::Checkpoint;
+use counts::Counter;
+pub use counts::{Counts, Totals};
 use last_flight::LastFlight;
 use seen::Seen;
 
@@ -55,12 +58,21 @@ pub struct Terms {
     pub tickets: Option<TicketKeys>,
     /// The earlier session that a client offers to resume.
     pub earlier: Option<Earlier>,
+    /// The sums that the session adds to.
+    pub totals: Rc<Totals>,
 }
 
 impl From<Deadlines> for Terms {
     /// Nothing but deadlines.
     fn from(deadlines: Deadlines) -> Terms {
-        Terms { deadlines, ask_server_name: false, trace: false, tickets: None, earlier: None }
+        Terms {
+            deadlines,
+            ask_server_name: false,
+            trace: false,
+            tickets: None,
+            earlier: None,
+            totals: Rc::default(),
+        }
     }
 }
 
@@ -112,6 +124,7 @@ pub struct Session {
     alert_sent: Option<u8>,
     /// Looks on, if somebody wants to know.
     tracer: Option<Box<Tracer>>,
+    counter: Counter,
 }
 
 /// What a handshake has shown before it is complete.
@@ -227,15 +240,25 @@ impl Session {
             plaintext_sequence: 0,
             alert_sent: None,
             tracer: terms.trace.then(Box::default),
+            counter: Counter::new(terms.totals.clone()),
         }
     }
 
     /// Takes a datagram from the peer's address. Returns why the first part of it that was dropped
     /// was dropped.
     pub fn receive_untrusted(&mut self, datagram: &[u8], now: u64) -> Option<Discard> {
-        if self.stage == Stage::Closed {
-            return Some(Discard::Closed);
+        self.counter.received(datagram);
+        let first = match self.stage {
+            Stage::Closed => Some(Discard::Closed),
+            _ => self.receive_records_untrusted(datagram, now),
+        };
+        if let Some(cause) = first {
+            self.counter.dropped(cause);
         }
+        first
+    }
+
+    fn receive_records_untrusted(&mut self, datagram: &[u8], now: u64) -> Option<Discard> {
         self.now = now;
         let mut first = None;
         let mut rest = datagram;
@@ -306,7 +329,10 @@ impl Session {
         }
         let sealed = engine.seal(message);
         match &sealed {
-            Ok(datagram) => self.trace(|tracer| tracer.sent(datagram)),
+            Ok(datagram) => {
+                self.counter.said(message, datagram);
+                self.trace(|tracer| tracer.sent(datagram));
+            }
             Err(error) => {
                 self.collect();
                 self.finish(Reason::Error, Some(error.clone()));
@@ -394,6 +420,11 @@ impl Session {
         })
     }
 
+    /// What has happened so far.
+    pub fn counts(&self) -> &Counts {
+        self.counter.counts()
+    }
+
     /// What the handshake has shown; `None` until it is complete.
     pub fn established(&self) -> Option<&Established> {
         self.established.as_ref()
@@ -437,6 +468,7 @@ impl Session {
         }
         if heard && repeated {
             self.last_flight.repeat(self.now);
+            self.counter.repeated();
         }
         heard.then_some(()).ok_or(Discard::Unauthenticated)
     }
@@ -456,6 +488,7 @@ impl Session {
         let heard = self.stage == Stage::Open;
         let end = engine.read(|message| {
             if heard {
+                self.counter.heard(message);
                 self.outputs.push_back(Output::Message(Bytes::copy_from_slice(message)));
             }
         });
@@ -490,7 +523,9 @@ impl Session {
         while let Some(datagram) = engine.take_datagram() {
             if self.stage == Stage::Handshaking {
                 note_plaintext(&datagram, &mut self.plaintext_sequence, &mut self.alert_sent);
+                self.counter.asked(self.now);
             }
+            self.counter.sent(&datagram);
             if let Some(tracer) = &mut self.tracer {
                 tracer.sent(&datagram);
             }
