@@ -53,6 +53,7 @@ build = {
       ['dtls.server'] = 'lua/dtls/server.lua',
       ['dtls.session'] = 'lua/dtls/session.lua',
       ['dtls.sni'] = 'lua/dtls/sni.lua',
+      ['dtls.stats'] = 'lua/dtls/stats.lua',
       ['dtls.trace'] = 'lua/dtls/trace.lua',
       ['dtls.turns'] = 'lua/dtls/turns.lua',
       ['dtls.udp'] = 'lua/dtls/udp.lua',

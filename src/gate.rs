@@ -67,7 +67,12 @@ type Secret = Hmac<Sha256>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Send this HelloVerifyRequest back and forget the sender.
-    Challenge(Vec<u8>),
+    Challenge {
+        /// The datagram.
+        reply: Vec<u8>,
+        /// Whether the hello has a cookie, which is not accepted.
+        stale: bool,
+    },
     /// The sender has returned its cookie: make it a session with this very datagram, if the hello is not
     /// [spent](Gate::spend).
     Admit(Pass),
@@ -160,7 +165,8 @@ impl Gate {
             return Verdict::Admit(self.pass(&hello, address, port));
         }
         let cookie = cookie(&self.secrets[0], &hello, address, port, window);
-        Verdict::Challenge(hello_verify_request(hello.record_sequence, &cookie))
+        let reply = hello_verify_request(hello.record_sequence, &cookie);
+        Verdict::Challenge { reply, stale: !hello.cookie.is_empty() }
     }
 
     /// Notes that a hello has become a session. Says whether it is the first time: a copy of it makes none.

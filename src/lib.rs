@@ -81,7 +81,7 @@ pub use established::Established;
 pub use gate::{Gate, Pass, Verdict};
 pub use output::{Output, Reason};
 pub use question::{Answer, Question};
-pub use session::{Deadlines, Session, Terms};
+pub use session::{Counts, Deadlines, Session, Terms, Totals};
 pub use ticket::TicketKeys;
 
 /// The OpenSSL this module runs on, as it names itself: `OpenSSL 3.6.3 9 Jun 2026`.

@@ -13,7 +13,7 @@ use crate::gate::{Gate, Pass, Verdict};
 use crate::output::Output;
 use crate::question::Answer;
 use crate::resumption::{self, Earlier};
-use crate::session::{Deadlines, Session, Terms};
+use crate::session::{Deadlines, Session, Terms, Totals};
 use crate::srtp;
 use crate::ticket::TicketKeys;
 use bytes::Bytes;
@@ -24,6 +24,7 @@ use zeroize::Zeroizing;
 
 mod config;
 mod show;
+mod stats;
 mod trace;
 
 /// Opens the module: `require('dtls_core')`.
@@ -36,6 +37,7 @@ fn open(lua: &Lua) -> LuaResult<LuaTable> {
     module.set("context", lua.create_function(context)?)?;
     module.set("gate", lua.create_function(gate)?)?;
     module.set("generate_certificate", lua.create_function(generate_certificate)?)?;
+    module.set("totals", lua.create_function(|_, ()| Ok(LuaTotals(Rc::default())))?)?;
     module.set("is_session", lua.create_function(is_session)?)?;
     Ok(module)
 }
@@ -45,6 +47,7 @@ struct LuaGate(Gate);
 struct LuaSession(Session);
 struct LuaTicketKeys(TicketKeys);
 struct LuaEarlier(Earlier);
+struct LuaTotals(Rc<Totals>);
 
 fn context(lua: &Lua, options: LuaTable) -> LuaResult<MultiValue> {
     let made = match config::read(&options)? {
@@ -110,6 +113,12 @@ impl UserData for LuaContext {
 
 impl UserData for LuaEarlier {}
 
+impl UserData for LuaTotals {
+    fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
+        methods.add_method("read", |lua, this, ()| stats::totals(lua, &this.0));
+    }
+}
+
 impl UserData for LuaTicketKeys {
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
         methods.add_method("set", |lua, this, secrets: Vec<LuaString>| {
@@ -126,6 +135,7 @@ fn read_terms(terms: &LuaTable) -> LuaResult<Terms> {
         trace: is("trace")?,
         tickets: terms.get::<Option<LuaUserDataRef<LuaTicketKeys>>>("tickets")?.map(|keys| keys.0.clone()),
         earlier: terms.get::<Option<LuaUserDataRef<LuaEarlier>>>("earlier")?.map(|earlier| earlier.0.clone()),
+        totals: terms.get::<LuaUserDataRef<LuaTotals>>("totals")?.0.clone(),
     })
 }
 
@@ -135,7 +145,9 @@ impl UserData for LuaGate {
         methods.add_method_mut("examine", |lua, this, (datagram, ip, port, wall_seconds): Examine| {
             let address = ip.to_str()?.parse().map_err(LuaError::external)?;
             match this.0.examine_untrusted(&datagram.as_bytes(), address, port, wall_seconds) {
-                Verdict::Challenge(reply) => ("challenge", lua.create_string(reply)?).into_lua_multi(lua),
+                Verdict::Challenge { reply, stale } => {
+                    ("challenge", lua.create_string(reply)?, stale).into_lua_multi(lua)
+                }
                 Verdict::Admit(pass) => ("admit", lua.create_string(pass.to_bytes())?).into_lua_multi(lua),
                 Verdict::Discard(cause) => ("discard", cause.as_str()).into_lua_multi(lua),
             }
@@ -189,6 +201,7 @@ impl UserData for LuaSession {
             or_failure(lua, made.map(Secret))
         });
         methods.add_method_mut("srtp_keys", |lua, this, ()| or_failure(lua, this.0.srtp_keys()));
+        methods.add_method("stats", |lua, this, ()| stats::session(lua, this.0.counts()));
         methods.add_method("established", |lua, this, ()| {
             this.0.established().map(|established| show::established(lua, established)).transpose()
         });

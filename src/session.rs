@@ -23,13 +23,18 @@ use std::rc::Rc;
 
 mod checkpoint;
 mod clock;
+mod counts;
 mod export;
 mod handshake;
 mod last_flight;
 mod resumption;
+mod seen;
 
 use checkpoint::Checkpoint;
+use counts::Counter;
+pub use counts::{Counts, Totals};
 use last_flight::LastFlight;
+use seen::Seen;
 
 /// How long a session may take, in milliseconds on the caller's clock.
 #[derive(Clone, Copy, Debug)]
@@ -53,12 +58,21 @@ pub struct Terms {
     pub tickets: Option<TicketKeys>,
     /// The earlier session that a client offers to resume.
     pub earlier: Option<Earlier>,
+    /// The sums that the session adds to.
+    pub totals: Rc<Totals>,
 }
 
 impl From<Deadlines> for Terms {
     /// Nothing but deadlines.
     fn from(deadlines: Deadlines) -> Terms {
-        Terms { deadlines, ask_server_name: false, trace: false, tickets: None, earlier: None }
+        Terms {
+            deadlines,
+            ask_server_name: false,
+            trace: false,
+            tickets: None,
+            earlier: None,
+            totals: Rc::default(),
+        }
     }
 }
 
@@ -96,6 +110,8 @@ pub struct Session {
     doubted_until: Option<u64>,
     established: Option<Established>,
     last_flight: LastFlight,
+    /// Which of the peer's sealed records have been had.
+    seen: Seen,
     /// Where the handshake waits for an answer of the user's.
     waiting: Option<Checkpoint>,
     /// How many questions have been asked.
@@ -108,6 +124,7 @@ pub struct Session {
     alert_sent: Option<u8>,
     /// Looks on, if somebody wants to know.
     tracer: Option<Box<Tracer>>,
+    counter: Counter,
 }
 
 /// What a handshake has shown before it is complete.
@@ -216,21 +233,32 @@ impl Session {
             doubted_until: None,
             established: None,
             last_flight: LastFlight::new(context.config().retransmit_timeout_ms),
+            seen: Seen::default(),
             waiting: None,
             questions: 0,
             shown: Shown::default(),
             plaintext_sequence: 0,
             alert_sent: None,
             tracer: terms.trace.then(Box::default),
+            counter: Counter::new(terms.totals.clone()),
         }
     }
 
     /// Takes a datagram from the peer's address. Returns why the first part of it that was dropped
     /// was dropped.
     pub fn receive_untrusted(&mut self, datagram: &[u8], now: u64) -> Option<Discard> {
-        if self.stage == Stage::Closed {
-            return Some(Discard::Closed);
+        self.counter.received(datagram);
+        let first = match self.stage {
+            Stage::Closed => Some(Discard::Closed),
+            _ => self.receive_records_untrusted(datagram, now),
+        };
+        if let Some(cause) = first {
+            self.counter.dropped(cause);
         }
+        first
+    }
+
+    fn receive_records_untrusted(&mut self, datagram: &[u8], now: u64) -> Option<Discard> {
         self.now = now;
         let mut first = None;
         let mut rest = datagram;
@@ -301,7 +329,10 @@ impl Session {
         }
         let sealed = engine.seal(message);
         match &sealed {
-            Ok(datagram) => self.trace(|tracer| tracer.sent(datagram)),
+            Ok(datagram) => {
+                self.counter.said(message, datagram);
+                self.trace(|tracer| tracer.sent(datagram));
+            }
             Err(error) => {
                 self.collect();
                 self.finish(Reason::Error, Some(error.clone()));
@@ -389,17 +420,32 @@ impl Session {
         })
     }
 
+    /// What has happened so far.
+    pub fn counts(&self) -> &Counts {
+        self.counter.counts()
+    }
+
     /// What the handshake has shown; `None` until it is complete.
     pub fn established(&self) -> Option<&Established> {
         self.established.as_ref()
+    }
+
+    /// The largest number of a sealed record that the peer has sent, and nobody else: `None` before its
+    /// Finished has verified.
+    pub fn newest(&self) -> Option<u64> {
+        self.seen.newest()
     }
 
     /// Hands one record to OpenSSL and takes what comes of it.
     ///
     /// # Errors
     ///
-    /// Why nothing did: a sealed record that leads to nothing was forged, replayed or empty.
+    /// Why nothing did: a sealed record that leads to nothing was had already, forged or empty.
     fn feed(&mut self, record: &[u8]) -> Result<(), Discard> {
+        let sealed = record::sealed_number(record);
+        if sealed.is_some_and(|number| self.seen.has(number)) {
+            return Err(Discard::Replayed);
+        }
         let repeated = self.stage == Stage::Open && LastFlight::concerns(record);
         if repeated {
             self.last_flight.admit_untrusted(self.now)?;
@@ -414,9 +460,15 @@ impl Session {
         }
         if heard && self.stage == Stage::Open {
             self.ends_at = self.idle_end();
+            // Before, what came of a forged record may have been OpenSSL's timer: it retransmits when it is
+            // asked to read. What makes a session open, and all that comes of a record later, is the peer's.
+            if let Some(number) = sealed {
+                self.seen.note(number);
+            }
         }
         if heard && repeated {
             self.last_flight.repeat(self.now);
+            self.counter.repeated();
         }
         heard.then_some(()).ok_or(Discard::Unauthenticated)
     }
@@ -436,6 +488,7 @@ impl Session {
         let heard = self.stage == Stage::Open;
         let end = engine.read(|message| {
             if heard {
+                self.counter.heard(message);
                 self.outputs.push_back(Output::Message(Bytes::copy_from_slice(message)));
             }
         });
@@ -470,7 +523,9 @@ impl Session {
         while let Some(datagram) = engine.take_datagram() {
             if self.stage == Stage::Handshaking {
                 note_plaintext(&datagram, &mut self.plaintext_sequence, &mut self.alert_sent);
+                self.counter.asked(self.now);
             }
+            self.counter.sent(&datagram);
             if let Some(tracer) = &mut self.tracer {
                 tracer.sent(&datagram);
             }

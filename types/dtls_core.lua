@@ -96,6 +96,7 @@ function Context:connect(name, terms, now) end
 --- @field tickets? dtls_core.TicketKeys what a server seals its tickets with; nil for no tickets
 --- @field earlier? dtls_core.Earlier a client offers to resume it
 --- @field trace? boolean there are events of what goes over the wire
+--- @field totals dtls_core.Totals what the session adds its counts to
 
 --- Reads what `established().session` was in an earlier session with that server.
 --- @param name string
@@ -119,6 +120,17 @@ local TicketKeys = {}
 --- @return true|nil ok, string? option, string? sentence
 function TicketKeys:set(secrets) end
 
+--- Sums over many sessions.
+--- @return dtls_core.Totals
+function core.totals() end
+
+--- @class dtls_core.Totals
+local Totals = {}
+
+--- The fields of `dtls.EndpointStats` that sessions count, `roundTripSum` as `round_trip_sum_ms`.
+--- @return table<string, integer>
+function Totals:read() end
+
 --- @class dtls_core.Gate
 local Gate = {}
 
@@ -127,7 +139,8 @@ local Gate = {}
 --- @param ip string
 --- @param port integer
 --- @param wall_seconds integer
---- @return 'challenge'|'admit'|'discard' verdict, string? reply_or_cause
+--- @return 'challenge'|'admit'|'discard' verdict, string? reply_or_cause, boolean? stale whether a challenge
+---   answers a cookie that is not accepted
 function Gate:examine(datagram, ip, port, wall_seconds) end
 
 --- Notes that a hello has become a session.
@@ -166,6 +179,10 @@ function Session:destroy() end
 
 --- @param now integer
 function Session:expire(now) end
+
+--- The fields of `dtls.SessionStats` that the core counts, `roundTrip` as `round_trip_ms`.
+--- @return table<string, integer|table<string, integer>>
+function Session:stats() end
 
 --- @return 'transmit'|'message'|'keylog'|'session'|'connected'|'question'|'closed'|'timeout' kind
 --- @return string|integer|nil what the datagram, the message, the line, the session's id, the question's

@@ -20,6 +20,7 @@ local Session = require('dtls/session')
 local drain = require('dtls/drain')
 local log = require('dtls/log')
 local loop = require('dtls/loop')
+local stats = require('dtls/stats')
 local turns = require('dtls/turns')
 
 local arrival = {}
@@ -81,9 +82,11 @@ local function examine(endpoint, data, ip, port, session)
   local gate = endpoint._gate
   if not gate then return endpoint:_drop('unknown', ip, port) end
   local now = os.time()
-  local verdict, detail = gate:examine(data, ip, port, now)
+  local verdict, detail, stale = gate:examine(data, ip, port, now)
   if verdict == 'challenge' then
-    endpoint._stats.challenges = endpoint._stats.challenges + 1
+    local counts = endpoint._stats
+    counts.challenges = counts.challenges + 1
+    if stale then counts.stale = counts.stale + 1 end
     drain.send(endpoint, detail, ip, port)
   elseif verdict == 'admit' and not gate:is_spent(detail, now) then
     postpone(endpoint, data, ip, port, nil, detail)
@@ -110,20 +113,21 @@ end
 
 -- Makes a session for a peer that has returned its cookie.
 local function admit(endpoint, data, ip, port, pass)
-  local stats = endpoint._stats
+  local counts = endpoint._stats
   local theirs, ours = handshakesWith(endpoint, ip, port)
   if theirs and not endpoint._gate:is_spent(pass, os.time()) then
-    stats.superseded = stats.superseded + 1
+    counts.superseded = counts.superseded + 1
     drain.retire(endpoint, theirs, 'replaced')
   end
   if ours and ours._core:goes_before(pass) then return endpoint:_drop('simultaneous', ip, port) end
   if endpoint._peers.count >= endpoint._maxSessions then
-    stats.refused = stats.refused + 1
+    counts.refused = counts.refused + 1
+    stats.count(counts.refusals, 'sessions')
     if log.debug then log.debug('refused %s port %d: %d sessions', ip, port, endpoint._peers.count) end
     return
   end
   if not endpoint._gate:spend(pass, os.time()) then return endpoint:_drop('repeated', ip, port) end
-  stats.admitted = stats.admitted + 1
+  counts.admitted = counts.admitted + 1
   if log.debug then log.debug('admitted %s port %d', ip, port) end
   local made, err, name = endpoint._context.core:accept(data, endpoint._terms, loop.now())
   if not made then return endpoint:_warn(err, name) end
@@ -158,8 +162,9 @@ end
 --- @param ip string as luv reports it
 --- @param port integer
 function arrival.receive(endpoint, data, ip, port)
-  local stats = endpoint._stats
-  stats.datagramsIn = stats.datagramsIn + 1
+  local counts = endpoint._stats
+  counts.datagramsIn = counts.datagramsIn + 1
+  counts.bytesIn = counts.bytesIn + #data
   local session = endpoint._peers:find(ip, port)
   if not session or (isHello(data) and endpoint._gate) then
     examine(endpoint, data, ip, port, session)

@@ -106,6 +106,7 @@ function Dial:attempt(text)
     idle_ms = self.opts.idleTimeout,
     trace = session._trace ~= nil,
     earlier = self.earlier,
+    totals = endpoint._terms.totals,
   }, now)
   if not made then return nil, err, name end
   if #self.list > 1 then
@@ -146,6 +147,7 @@ function Dial:moveOn(endpoint)
   local session = self.session
   if session._endpoint ~= endpoint or session._heard or session._state ~= 'handshaking' then return end
   endpoint:_forget(session)
+  endpoint._stats.abandoned = endpoint._stats.abandoned + 1
   self:abandon()
   self:try()
 end

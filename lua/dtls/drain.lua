@@ -5,6 +5,7 @@ local guard = require('dtls/guard')
 local log = require('dtls/log')
 local question = require('dtls/question')
 local resumption = require('dtls/resumption')
+local stats = require('dtls/stats')
 
 local drain = {}
 
@@ -12,19 +13,29 @@ local drain = {}
 --- @return true|nil, string?, string?
 function drain.send(endpoint, datagram, ip, port)
   if not endpoint._udp then return nil, 'ENOTCONN: the socket is closed', 'ENOTCONN' end
-  local stats = endpoint._stats
+  local counts = endpoint._stats
   local sent, err, name = endpoint._udp:send(datagram, ip, port)
   if sent then
-    stats.datagramsOut = stats.datagramsOut + 1
+    counts.datagramsOut = counts.datagramsOut + 1
+    counts.bytesOut = counts.bytesOut + #datagram
     return true
   end
-  stats.sendErrors = stats.sendErrors + 1
+  counts.sendErrors = counts.sendErrors + 1
+  return nil, err, name
+end
+
+--- Sends a session's datagram to its peer.
+--- @return true|nil, string?, string?
+function drain.sendTo(endpoint, session, datagram)
+  local sent, err, name = drain.send(endpoint, datagram, session._target, session._port)
+  if sent then return true end
+  stats.note(session, 'sendErrors')
   return nil, err, name
 end
 
 -- Sends what is of the protocol's own making: only a warning tells of its loss.
 local function transmit(endpoint, session, datagram)
-  local sent, err, name = drain.send(endpoint, datagram, session._target, session._port)
+  local sent, err, name = drain.sendTo(endpoint, session, datagram)
   if sent then return end
   local lower = name == 'EMSGSIZE' and session._core:lower_mtu(#datagram)
   if lower then err = ('%s: the handshake goes on with an mtu of %d'):format(err, lower) end
@@ -44,8 +55,8 @@ end
 
 -- A handshake is complete.
 local function welcome(endpoint, session)
-  local stats = endpoint._stats
-  stats.connected = stats.connected + 1
+  local counts = endpoint._stats
+  counts.connected = counts.connected + 1
   session:_establish()
   if log.info then
     log.info('connected %s port %d: %s %s', session._ip, session._port, session:getProtocol(),
@@ -53,7 +64,7 @@ local function welcome(endpoint, session)
   end
   local older = endpoint._peers:establish(session)
   if not older then return announce(endpoint, session) end
-  stats.replaced = stats.replaced + 1
+  counts.replaced = counts.replaced + 1
   local failure = guard.call(nil, drain.retire, endpoint, older, 'replaced')
   failure = guard.call(failure, announce, endpoint, session)
   guard.raise(failure)
@@ -87,7 +98,15 @@ function drain.retire(endpoint, session, reason, err, name)
   end
   endpoint:_forget(session)
   local met = session._shown
-  if err and not met then endpoint._stats.failed = endpoint._stats.failed + 1 end
+  if not met then
+    local counts = endpoint._stats
+    if err then
+      counts.failed = counts.failed + 1
+      stats.count(counts.failures, name)
+    else
+      counts.abandoned = counts.abandoned + 1
+    end
+  end
   if session._isServer and not met then
     -- Nobody has met this session: it ends without a word, but for its failure.
     session._state = 'closed'
@@ -144,7 +163,7 @@ function drain.flush(endpoint, session)
   local kind, datagram
   repeat
     kind, datagram = session._core:poll()
-    if kind == 'transmit' then drain.send(endpoint, datagram, session._target, session._port) end
+    if kind == 'transmit' then drain.sendTo(endpoint, session, datagram) end
   until kind == 'timeout'
 end
 

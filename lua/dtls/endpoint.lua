@@ -5,12 +5,14 @@ local Emitter = require('dtls/emitter')
 local Peers = require('dtls/peers')
 local Udp = require('dtls/udp')
 local arrival = require('dtls/arrival')
+local core = require('dtls_core')
 local drain = require('dtls/drain')
 local guard = require('dtls/guard')
 local interpreted = require('dtls/interpreted')
 local log = require('dtls/log')
 local loop = require('dtls/loop')
 local options = require('dtls/options')
+local stats = require('dtls/stats')
 local turns = require('dtls/turns')
 local watch = require('dtls/watch')
 
@@ -37,6 +39,7 @@ function Endpoint:initialize(context, opts)
     idle_ms = self._idleTimeout or 5 * 60 * 1000,
     ask_server_name = self._sni ~= nil,
     trace = watch(opts.trace) ~= nil,
+    totals = core.totals(),
   }
   self._trace = opts.trace
   self._maxSessions = opts.maxSessions or 100 * 1000
@@ -44,11 +47,7 @@ function Endpoint:initialize(context, opts)
   self._deadlines = Deadlines.new()
   -- Searches for a peer that this socket is to be used for: see client.lua.
   self._dials = {}
-  self._stats = {
-    datagramsIn = 0, datagramsOut = 0, challenges = 0, admitted = 0, refused = 0,
-    connected = 0, failed = 0, replaced = 0, superseded = 0, sendErrors = 0,
-  }
-  self._drops = {}
+  self._stats = stats.new()
   -- Bytes of handshakes that have been read and not taken up.
   self._backlog = 0
 end
@@ -72,16 +71,11 @@ function Endpoint:address()
   return self._udp:address()
 end
 
---- Counters since the endpoint was made, and how many `sessions` there are now.
---- `drops` counts what was dropped by cause.
---- @return table
+--- What has happened since the endpoint was made: a copy of its counters.
+--- @return dtls.EndpointStats
 function Endpoint:stats()
-  local copy = { sessions = self._peers.count, drops = {} }
-  for name, value in pairs(self._stats) do copy[name] = value end
-  for cause, count in pairs(self._drops) do copy.drops[cause] = count end
-  return copy
+  return stats.ofEndpoint(self)
 end
-interpreted(Endpoint.stats)
 
 --- Closes every session with a close_notify, and then the socket.
 --- @param callback? fun() called when all is closed
@@ -140,6 +134,7 @@ function Endpoint:_adopt(session, made, ip, port, target)
   session._ip, session._port, session._target = ip, port, target or ip
   -- A client that goes on to another address may have left some behind.
   session._postponed = session._postponed or 0
+  if not session._isServer then self._stats.started = self._stats.started + 1 end
   self._peers:add(session)
   drain.run(self, session)
 end
@@ -148,6 +143,7 @@ end
 function Endpoint:_forget(session)
   self._peers:remove(session)
   self._deadlines:remove(session)
+  stats.keep(session)
   session._core = nil
 end
 
@@ -189,7 +185,7 @@ end
 
 --- @private
 function Endpoint:_drop(cause, ip, port)
-  self._drops[cause] = (self._drops[cause] or 0) + 1
+  stats.count(self._stats.drops, cause)
   if log.debug then log.debug('dropped a datagram of %s port %d: %s', ip, port, cause) end
 end
 

@@ -7,6 +7,7 @@ local drain = require('dtls/drain')
 local guard = require('dtls/guard')
 local loop = require('dtls/loop')
 local options = require('dtls/options')
+local stats = require('dtls/stats')
 local watch = require('dtls/watch')
 
 --- A session. Events:
@@ -73,7 +74,7 @@ function Session:_send(data)
     return nil, ('ENOTCONN: the session is %s'):format(self._state), 'ENOTCONN'
   end
   local datagram, err, name = self._core:send(data)
-  if datagram then return drain.send(self._endpoint, datagram, self._target, self._port) end
+  if datagram then return drain.sendTo(self._endpoint, self, datagram) end
   -- A failure that has ended the session says so on the way out.
   drain.run(self._endpoint, self)
   return nil, err, name
@@ -186,6 +187,12 @@ end
 --- @return string?
 function Session:getSession()
   return self._shown and self._shown.session
+end
+
+--- What has happened in the session so far, and after its end what had: a copy of its counters.
+--- @return dtls.SessionStats
+function Session:stats()
+  return stats.ofSession(self)
 end
 
 --- @private Learns what the handshake has shown. It stays known after the end.

@@ -24,7 +24,7 @@ fn hello(random: u8, message_sequence: u8, cookie: &[u8]) -> Vec<u8> {
 
 fn challenge(gate: &mut Gate, datagram: &[u8], address: IpAddr, port: u16, now: u64) -> Vec<u8> {
     match gate.examine_untrusted(datagram, address, port, now) {
-        Verdict::Challenge(reply) => reply,
+        Verdict::Challenge { reply, .. } => reply,
         other => panic!("expected a challenge, got {other:?}"),
     }
 }

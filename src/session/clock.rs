@@ -53,7 +53,11 @@ impl Session {
     fn retransmit(&mut self) {
         let Some(engine) = &mut self.engine else { return };
         let outcome = engine.retransmit();
+        let before = self.counter.counts().datagrams_out;
         self.collect();
+        if self.counter.counts().datagrams_out > before {
+            self.counter.repeated();
+        }
         if let Err(error) = outcome {
             let error = self.suspected().unwrap_or(error);
             self.finish(Reason::Timeout, Some(error));

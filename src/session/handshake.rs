@@ -31,6 +31,7 @@ impl Session {
                 break;
             } else if let Some(message) = self.screen.take_message() {
                 self.doubted_until = None;
+                self.counter.answered(self.now);
                 self.arrive(message);
             } else {
                 break;
@@ -180,6 +181,9 @@ impl Session {
             self.shown.resumption_judged = true;
             return self.pass(Checkpoint::behind(JUDGEMENT));
         }
+        if matches!(outcome, Ok(true)) {
+            self.counter.answered(self.now);
+        }
         self.collect();
         match outcome {
             Ok(true) => self.establish(),
@@ -213,6 +217,7 @@ impl Session {
         self.stage = Stage::Open;
         self.ends_at = self.idle_end();
         self.doubted_until = None;
+        self.counter.established();
         self.outputs.push_back(Output::Connected);
     }
 

@@ -436,7 +436,7 @@ impl Pair {
 
     fn examine(&mut self, bytes: &[u8]) {
         match self.gate.examine_untrusted(bytes, ADDRESS, PORT, clock::seconds()) {
-            Verdict::Challenge(reply) => {
+            Verdict::Challenge { reply, .. } => {
                 assert!(reply.len() <= bytes.len(), "the gate amplifies");
                 self.dispatch(Side::Server, &reply);
             }

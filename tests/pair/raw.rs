@@ -121,7 +121,7 @@ impl Raw {
                         session.receive_untrusted(&datagram, 0);
                     }
                     None => match gate.examine_untrusted(&datagram, ADDRESS, PORT, 0) {
-                        Verdict::Challenge(reply) => self.receive(&reply),
+                        Verdict::Challenge { reply, .. } => self.receive(&reply),
                         Verdict::Admit(_) => {
                             let made = Session::server(context, &datagram, &deadlines.into(), 0);
                             session = Some(made.unwrap());
