@@ -24,6 +24,7 @@ use zeroize::Zeroizing;
 
 mod config;
 mod show;
+mod socket;
 mod trace;
 
 /// Opens the module: `require('dtls_core')`.
@@ -37,6 +38,7 @@ fn open(lua: &Lua) -> LuaResult<LuaTable> {
     module.set("gate", lua.create_function(gate)?)?;
     module.set("generate_certificate", lua.create_function(generate_certificate)?)?;
     module.set("is_session", lua.create_function(is_session)?)?;
+    socket::register(lua, &module)?;
     Ok(module)
 }
 
