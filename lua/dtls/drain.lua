@@ -8,23 +8,26 @@ local resumption = require('dtls/resumption')
 
 local drain = {}
 
---- Sends a datagram. One that the socket refuses is a lost one, and counted.
+--- Sends a datagram, by `own` where a session has a socket of its own. One that the socket refuses is a lost
+--- one, and counted: `sendDrops` where too many wait, `sendErrors` where the system does not want it.
 --- @return true|nil, string?, string?
-function drain.send(endpoint, datagram, ip, port)
-  if not endpoint._udp then return nil, 'ENOTCONN: the socket is closed', 'ENOTCONN' end
+function drain.send(endpoint, datagram, ip, port, own)
+  local udp = own or endpoint._udp
+  if not udp then return nil, 'ENOTCONN: the socket is closed', 'ENOTCONN' end
   local stats = endpoint._stats
-  local sent, err, name = endpoint._udp:send(datagram, ip, port)
+  local sent, err, name, dropped = udp:send(datagram, ip, port)
   if sent then
     stats.datagramsOut = stats.datagramsOut + 1
     return true
   end
-  stats.sendErrors = stats.sendErrors + 1
+  local counter = dropped and 'sendDrops' or 'sendErrors'
+  stats[counter] = stats[counter] + 1
   return nil, err, name
 end
 
 -- Sends what is of the protocol's own making: only a warning tells of its loss.
 local function transmit(endpoint, session, datagram)
-  local sent, err, name = drain.send(endpoint, datagram, session._target, session._port)
+  local sent, err, name = drain.send(endpoint, datagram, session._target, session._port, session._socket)
   if sent then return end
   local lower = name == 'EMSGSIZE' and session._core:lower_mtu(#datagram)
   if lower then err = ('%s: the handshake goes on with an mtu of %d'):format(err, lower) end
@@ -131,7 +134,9 @@ function drain.flush(endpoint, session)
   local kind, datagram
   repeat
     kind, datagram = session._core:poll()
-    if kind == 'transmit' then drain.send(endpoint, datagram, session._target, session._port) end
+    if kind == 'transmit' then
+      drain.send(endpoint, datagram, session._target, session._port, session._socket)
+    end
   until kind == 'timeout'
 end
 

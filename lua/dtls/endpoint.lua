@@ -11,6 +11,7 @@ local interpreted = require('dtls/interpreted')
 local log = require('dtls/log')
 local loop = require('dtls/loop')
 local options = require('dtls/options')
+local peerSocket = require('dtls/peer_socket')
 local turns = require('dtls/turns')
 local watch = require('dtls/watch')
 
@@ -23,6 +24,7 @@ local BACKLOG_BYTES = 4 * 1024 * 1024
 --- - `'connection'` `(session: dtls.Session)` a peer's handshake is complete.
 --- - `'clientError'` `(err: string, name: string, peer: { ip, port, family })` a peer's was not.
 --- - `'warning'` `(err: string, name: string)` the socket reported something that it survives.
+--- - `'drain'` `()` all that waited has been sent, after a datagram was dropped since too much did.
 --- - `'error'` `(err: string, name: string)` it could not listen; `'close'` follows.
 --- - `'close'` `()` it is closed, and so are its sessions.
 ---
@@ -50,18 +52,29 @@ function Endpoint:initialize(context, opts)
   self._stats = {
     datagramsIn = 0, datagramsOut = 0, challenges = 0, admitted = 0, refused = 0,
     connected = 0, failed = 0, sendErrors = 0,
+    sendDrops = 0, peerSocketErrors = 0,
   }
   self._drops = {}
   -- Bytes of handshakes that have been read and not taken up.
   self._backlog = 0
+  -- What its socket is to be, and how many there are beside it: see peer_socket.lua.
+  self._sockets = opts.sockets or {}
+  self._peerSockets = 0
 end
 
---- @private Binds the socket to an IP address.
+--- @private Binds the socket to an IP address, or takes the one that the user has brought.
 function Endpoint:_bind(ip, port)
   loop.refresh()
-  local udp, err, name = Udp.bind(ip, port,
-    function (data, from, fromPort) self:_receive(data, from, fromPort) end,
-    function (failure, failureName) self:_warn(failure, failureName) end)
+  self._ears = {
+    onDatagram = function (data, from, fromPort) self:_receive(data, from, fromPort) end,
+    onWarning = function (failure, failureName) self:_warn(failure, failureName) end,
+    onLost = function (failure, failureName)
+      self._stats.sendErrors = self._stats.sendErrors + 1
+      self:_warn(failure, failureName)
+    end,
+    onDrain = function () self:emit('drain') end,
+  }
+  local udp, err, name = Udp.open(self._sockets, ip, port, self._ears)
   if not udp then return nil, err, name end
   self._udp = udp
   self._timer = loop.uv.new_timer()
@@ -73,6 +86,21 @@ end
 function Endpoint:address()
   if not self._udp then return nil, 'ENOTCONN: the socket is not bound', 'ENOTCONN' end
   return self._udp:address()
+end
+
+--- How many bytes the system keeps of what has arrived and not been read, as it counts them: Linux answers
+--- with twice what `recvBufferSize` asked for, and with less where `net.core.rmem_max` is less.
+--- @return integer|nil, string?, string?
+function Endpoint:getRecvBufferSize()
+  if not self._udp then return nil, 'ENOTCONN: the socket is not bound', 'ENOTCONN' end
+  return self._udp:bufferSize('recv')
+end
+
+--- The same of what is to be sent: `sendBufferSize`, `net.core.wmem_max`.
+--- @return integer|nil, string?, string?
+function Endpoint:getSendBufferSize()
+  if not self._udp then return nil, 'ENOTCONN: the socket is not bound', 'ENOTCONN' end
+  return self._udp:bufferSize('send')
 end
 
 --- Counters since the endpoint was made, and how many `sessions` there are now.
@@ -127,7 +155,7 @@ interpreted(Endpoint._cancelDials)
 function Endpoint:_release(callback)
   if not self._udp then return callback and loop.defer(callback) end
   self._timer:close()
-  self._udp:close(callback)
+  self._udp:close(callback and function () peerSocket.whenNone(self, callback) end)
   self._udp, self._timer = nil, nil
 end
 
@@ -217,6 +245,7 @@ function Endpoint:_adopt(session, made, ip, port, target)
   -- A client that goes on to another address may have left some behind.
   session._postponed = session._postponed or 0
   self._peers:add(session, ip, port)
+  if self._sockets.perPeerSocket and session._isServer then peerSocket.open(self, session) end
   drain.run(self, session)
 end
 
@@ -224,6 +253,7 @@ end
 function Endpoint:_forget(session)
   self._peers:remove(session._ip, session._port)
   self._deadlines:remove(session)
+  peerSocket.close(self, session)
   session._core = nil
 end
 
