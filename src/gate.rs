@@ -151,7 +151,8 @@ impl Gate {
         wall_seconds: u64,
     ) -> Verdict {
         let address = address.to_canonical();
-        if port == 0 || address.is_multicast() || address.is_unspecified() {
+        let is_broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
+        if port == 0 || address.is_multicast() || address.is_unspecified() || is_broadcast {
             return Verdict::Discard(Discard::Address);
         }
         let hello = match Hello::read_untrusted(datagram) {

@@ -24,6 +24,7 @@ use zeroize::Zeroizing;
 
 mod config;
 mod show;
+mod socket;
 mod stats;
 mod trace;
 
@@ -39,6 +40,7 @@ fn open(lua: &Lua) -> LuaResult<LuaTable> {
     module.set("generate_certificate", lua.create_function(generate_certificate)?)?;
     module.set("totals", lua.create_function(|_, ()| Ok(LuaTotals(Rc::default())))?)?;
     module.set("is_session", lua.create_function(is_session)?)?;
+    socket::register(lua, &module)?;
     Ok(module)
 }
 
