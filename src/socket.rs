@@ -112,7 +112,9 @@ fn reserve(most: u64) -> u64 {
 ///
 /// EBADF where it is none.
 pub fn keep_to_user(socket: RawFd) -> io::Result<()> {
-    ffi::set_option(socket, libc::SOL_SOCKET, libc::SO_REUSEADDR, 0)
+    // libuv sets what lets a second socket in, and on BSDs that is SO_REUSEPORT.
+    let reuse = if SHARES { libc::SO_REUSEADDR } else { libc::SO_REUSEPORT };
+    ffi::set_option(socket, libc::SOL_SOCKET, reuse, 0)
 }
 
 /// Takes the next datagram out of a socket's queue: `None` where there is none. An error that the socket
