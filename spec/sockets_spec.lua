@@ -58,6 +58,27 @@ describe('the socket of an endpoint', function ()
     helper.run()
   end)
 
+  it('leaves no descriptor behind where the loop does not take it', function ()
+    local probe = uv.new_udp()
+    local methods = getmetatable(probe).__index
+    local open, recv_start = methods.open, methods.recv_start
+    finally(function () methods.open, methods.recv_start = open, recv_start end)
+    probe:close()
+    helper.run()
+    local before = descriptors()
+    for _, name in ipairs({ 'open', 'recv_start' }) do
+      methods.open, methods.recv_start = open, recv_start
+      methods[name] = function () return nil, 'ENOMEM: not enough memory', 'ENOMEM' end
+      for _, options in ipairs({ {}, { reusePort = true } }) do
+        local server, bound, err, code = listening(options, '127.0.0.1')
+        assert.same({ nil, 'ENOMEM: not enough memory', 'ENOMEM' }, { bound, err, code })
+        server:close()
+      end
+      helper.run()
+      assert.equal(before, descriptors())
+    end
+  end)
+
   it('is open to IPv4 and IPv6 as :: and to IPv6 alone with ipv6Only', function ()
     local server
     for _, ipv6Only in ipairs({ false, true }) do
