@@ -151,7 +151,7 @@ impl Gate {
         wall_seconds: u64,
     ) -> Verdict {
         let address = address.to_canonical();
-        if port == 0 || address.is_multicast() || address.is_unspecified() {
+        if !is_answerable(address, port) {
             return Verdict::Discard(Discard::Address);
         }
         let hello = match Hello::read_untrusted(datagram) {
@@ -202,6 +202,12 @@ impl Gate {
             self.drawn = Some(window);
         }
     }
+}
+
+/// Whether one peer can be at that address.
+pub fn is_answerable(address: IpAddr, port: u16) -> bool {
+    let address = address.to_canonical();
+    port != 0 && !address.is_multicast() && !address.is_unspecified()
 }
 
 fn keyed(secret: &[u8]) -> Secret {

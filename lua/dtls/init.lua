@@ -125,6 +125,8 @@ Context.__name = 'dtls.Context'
 --- @field sni? table<string, dtls.Context>|dtls.SniHook
 ---   which context serves which host: by exact name, by `*.example.org`, by `*` for all others; or a hook
 --- @field maxSessions? integer 100000 by default; peers beyond it get no answer
+--- @field roaming? boolean whether a peer keeps its session when its address changes; false by default, since
+---   whoever sees a peer's datagrams could have our answers sent elsewhere: `lua/dtls/roam.lua`
 --- @field cookieSecret? string|string[] 16 bytes or more, newest first, for processes that share an
 ---   address; random by default
 --- @field ticketKeys? string|string[]|false what session tickets are sealed with: 32 bytes or more, newest
@@ -198,6 +200,7 @@ local function makeListener(caller, given, onConnection, check)
     idleTimeout = given.idleTimeout,
     trace = given.trace,
     maxSessions = given.maxSessions,
+    roaming = given.roaming,
     cookieSecret = secrets,
     ticketKeys = resumption.ring(caller, context, given.ticketKeys),
   })

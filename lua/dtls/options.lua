@@ -171,6 +171,7 @@ options.createContext = contextOptions
 options.createEndpoint = with(with(contextOptions, sessionOptions), {
   maxSessions = 'count',
   cookieSecret = 'strings',
+  roaming = 'boolean',
   ticketKeys = 'ticketKeys',
   sni = 'sni',
 })
