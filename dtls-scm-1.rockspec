@@ -51,6 +51,7 @@ build = {
       ['dtls.peers'] = 'lua/dtls/peers.lua',
       ['dtls.question'] = 'lua/dtls/question.lua',
       ['dtls.resumption'] = 'lua/dtls/resumption.lua',
+      ['dtls.roam'] = 'lua/dtls/roam.lua',
       ['dtls.server'] = 'lua/dtls/server.lua',
       ['dtls.session'] = 'lua/dtls/session.lua',
       ['dtls.sni'] = 'lua/dtls/sni.lua',

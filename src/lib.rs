@@ -68,6 +68,7 @@ pub mod srtp;
 pub mod suites;
 pub mod ticket;
 pub mod trace;
+pub mod trail;
 pub mod trust;
 
 mod ffi;

@@ -51,17 +51,19 @@ pub enum Admission {
 pub struct SealedShape {
     /// The least length of a body.
     pub least: usize,
-    /// What a body's length is a multiple of; 1 for AEAD and stream ciphers.
+    /// What a body's length is a multiple of; 1 for AEAD.
     pub block: usize,
+    /// Whether a body begins with a part of its AEAD's nonce.
+    pub has_nonce: bool,
 }
 
 impl SealedShape {
     /// Reads the shape off OpenSSL's name of a cipher suite (RFC 5288, 6655, 7905, 5246 section 6.2.3.2).
     pub fn of_suite(name: &str) -> SealedShape {
         const EXPLICIT_NONCE: usize = 8;
-        let aead = |least| SealedShape { least, block: 1 };
+        let aead = |least| SealedShape { least, block: 1, has_nonce: true };
         if name.contains("CHACHA20") {
-            aead(16)
+            SealedShape { has_nonce: false, ..aead(16) }
         } else if name.ends_with("CCM8") {
             aead(EXPLICIT_NONCE + 8)
         } else if name.contains("GCM") || name.contains("CCM") {
@@ -74,8 +76,14 @@ impl SealedShape {
                 _ => 20,
             };
             // An IV, then the MAC and a byte of padding, rounded up.
-            SealedShape { least: block + (mac + 1).next_multiple_of(block), block }
+            let least = block + (mac + 1).next_multiple_of(block);
+            SealedShape { least, block, has_nonce: false }
         }
+    }
+
+    /// Whether a record is authenticated before anything else is done with it.
+    pub fn is_aead(self) -> bool {
+        self.block == 1
     }
 
     /// Whether a body of this length can be genuine.
@@ -155,9 +163,9 @@ impl Screen {
         }
     }
 
-    /// Whether the shape of sealed records is still to be told.
-    pub fn lacks_shape(&self) -> bool {
-        self.shape.is_none()
+    /// The shape of sealed records; `None` where it is still to be told.
+    pub fn shape(&self) -> Option<SealedShape> {
+        self.shape
     }
 
     /// Takes the next record that OpenSSL may read in this phase, rebuilt or held.

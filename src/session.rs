@@ -29,12 +29,15 @@ mod handshake;
 mod last_flight;
 mod resumption;
 mod seen;
+mod stray;
 
 use checkpoint::Checkpoint;
 use counts::Counter;
 pub use counts::{Counts, Totals};
 use last_flight::LastFlight;
 use seen::Seen;
+pub use stray::Stray;
+use stray::Tracks;
 
 /// How long a session may take, in milliseconds on the caller's clock.
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +57,8 @@ pub struct Terms {
     pub ask_server_name: bool,
     /// Whether there are events of what goes over the wire.
     pub trace: bool,
+    /// Whether the session is to be found again where its peer's address changes: see [`Output::Trail`].
+    pub roams: bool,
     /// What a server's tickets are sealed with; `None` for no tickets.
     pub tickets: Option<TicketKeys>,
     /// The earlier session that a client offers to resume.
@@ -69,6 +74,7 @@ impl From<Deadlines> for Terms {
             deadlines,
             ask_server_name: false,
             trace: false,
+            roams: false,
             tickets: None,
             earlier: None,
             totals: Rc::default(),
@@ -112,6 +118,9 @@ pub struct Session {
     last_flight: LastFlight,
     /// Which of the peer's sealed records have been had.
     seen: Seen,
+    /// Whether [`Output::Trail`] is wanted, and what it would say.
+    roams: bool,
+    tracks: Tracks,
     /// Where the handshake waits for an answer of the user's.
     waiting: Option<Checkpoint>,
     /// How many questions have been asked.
@@ -234,6 +243,8 @@ impl Session {
             established: None,
             last_flight: LastFlight::new(context.config().retransmit_timeout_ms),
             seen: Seen::default(),
+            roams: terms.roams,
+            tracks: Tracks::default(),
             waiting: None,
             questions: 0,
             shown: Shown::default(),
@@ -250,7 +261,10 @@ impl Session {
         self.counter.received(datagram);
         let first = match self.stage {
             Stage::Closed => Some(Discard::Closed),
-            _ => self.receive_records_untrusted(datagram, now),
+            _ => {
+                self.now = now;
+                self.receive_records_untrusted(datagram.len(), datagram)
+            }
         };
         if let Some(cause) = first {
             self.counter.dropped(cause);
@@ -258,17 +272,16 @@ impl Session {
         first
     }
 
-    fn receive_records_untrusted(&mut self, datagram: &[u8], now: u64) -> Option<Discard> {
-        self.now = now;
+    /// Takes what is left of a datagram of this length.
+    fn receive_records_untrusted(&mut self, datagram: usize, mut rest: &[u8]) -> Option<Discard> {
         let mut first = None;
-        let mut rest = datagram;
         while self.stage != Stage::Closed {
             let Some((record, behind)) = Record::split_first_untrusted(rest) else {
-                self.trace(|tracer| tracer.malformed(datagram.len(), rest.len()));
+                self.trace(|tracer| tracer.malformed(datagram, rest.len()));
                 first = first.or(Some(Discard::Malformed));
                 break;
             };
-            self.trace(|tracer| tracer.received_untrusted(datagram.len(), &record));
+            self.trace(|tracer| tracer.received_untrusted(datagram, &record));
             let discard = self.receive_record_untrusted(&record);
             self.trace(|tracer| tracer.judged(discard));
             first = first.or(discard);

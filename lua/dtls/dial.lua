@@ -112,6 +112,7 @@ function Dial:attempt(text)
     handshake_ms = math.max(self.endsAt - now, 1),
     idle_ms = self.opts.idleTimeout,
     trace = session._trace ~= nil,
+    roams = endpoint._terms.roams,
     earlier = self.earlier,
     totals = endpoint._terms.totals,
   }, now)

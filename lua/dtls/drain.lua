@@ -141,6 +141,8 @@ local function act(endpoint, session)
       resumption.keep(session, a, b)
     elseif kind == 'connected' then
       welcome(endpoint, session)
+    elseif kind == 'trail' then
+      endpoint._roam:enter(session, a)
     else
       drain.retire(endpoint, session, a, b, c)
     end

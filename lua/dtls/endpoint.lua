@@ -4,6 +4,7 @@ local Deadlines = require('dtls/deadlines')
 local Emitter = require('dtls/emitter')
 local Peers = require('dtls/peers')
 local Udp = require('dtls/udp')
+local Roam = require('dtls/roam')
 local arrival = require('dtls/arrival')
 local core = require('dtls_core')
 local drain = require('dtls/drain')
@@ -41,11 +42,13 @@ function Endpoint:initialize(context, opts)
     idle_ms = self._idleTimeout or 5 * 60 * 1000,
     ask_server_name = self._sni ~= nil,
     trace = watch(opts.trace) ~= nil,
+    roams = opts.roaming,
     totals = core.totals(),
   }
   self._trace = opts.trace
   self._maxSessions = opts.maxSessions or 100 * 1000
   self._peers = Peers.new()
+  self._roam = opts.roaming and Roam.new(self) or nil
   self._deadlines = Deadlines.new()
   -- Searches for a peer that this socket is to be used for: see client.lua.
   self._dials = {}
@@ -170,6 +173,7 @@ end
 --- @private Takes a session out of the table.
 function Endpoint:_forget(session)
   self._peers:remove(session)
+  if self._roam then self._roam:leave(session) end
   self._deadlines:remove(session)
   stats.keep(session)
   peerSocket.close(self, session)

@@ -140,6 +140,8 @@ Context.__name = 'dtls.Context'
 ---   long as there are descriptors: see peer_socket.lua. Linux; false by default
 --- @field ipv6Only? boolean keeps IPv4 peers off an IPv6 address; `::` takes both by default
 --- @field maxSessions? integer 100000 by default; peers beyond it get no answer
+--- @field roaming? boolean whether a peer keeps its session when its address changes; false by default, since
+---   whoever sees a peer's datagrams could have our answers sent elsewhere: `lua/dtls/roam.lua`
 --- @field cookieSecret? string|string[] 16 bytes or more, newest first, for processes that share an
 ---   address; random by default
 --- @field ticketKeys? string|string[]|false what session tickets are sealed with: 32 bytes or more, newest
@@ -214,6 +216,7 @@ local function makeListener(caller, given, onConnection, check)
     trace = given.trace,
     maxSessions = given.maxSessions,
     sockets = sockets.terms(caller, given),
+    roaming = given.roaming,
     cookieSecret = secrets,
     ticketKeys = resumption.ring(caller, context, given.ticketKeys),
   })

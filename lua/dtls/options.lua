@@ -195,6 +195,7 @@ options.createEndpoint = with(with(contextOptions, with(sessionOptions, socketOp
   ipv6Only = 'boolean',
   maxSessions = 'count',
   cookieSecret = 'strings',
+  roaming = 'boolean',
   ticketKeys = 'ticketKeys',
   sni = 'sni',
 })

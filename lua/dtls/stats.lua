@@ -64,6 +64,11 @@ local ENDPOINT = {
   --- Handshakes that ended because their peer has begun another.
   superseded = 0,
 
+  --- How often a session's peer has come to another address.
+  moves = 0,
+  --- How often a session has tried whether a datagram from another address is its peer's.
+  roamTrials = 0,
+
   --- Messages that peers have sent.
   messagesIn = 0,
   --- Their bytes.
@@ -108,6 +113,9 @@ local SESSION = {
   messagesOut = 0,
   --- Their bytes.
   messageBytesOut = 0,
+
+  --- How often the peer has come to another address.
+  moves = 0,
 
   --- How often a flight of the handshake was sent again.
   retransmissions = 0,

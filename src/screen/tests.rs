@@ -1,7 +1,7 @@
 use super::*;
 use crate::record::{plaintext, APPLICATION_DATA, HEADER};
 
-const GCM: SealedShape = SealedShape { least: 24, block: 1 };
+const GCM: SealedShape = SealedShape { least: 24, block: 1, has_nonce: true };
 
 /// A sealed record with a body of this length.
 fn sealed(kind: u8, length: usize) -> Vec<u8> {
@@ -42,13 +42,15 @@ fn every_suite_has_the_shape_of_its_nonce_tag_mac_and_padding() {
         ("ECDHE-ECDSA-CAMELLIA128-SHA256", 16 + 48, 16),
         ("DES-CBC3-SHA", 8 + 24, 8),
     ] {
-        assert_eq!(SealedShape::of_suite(suite), SealedShape { least, block }, "{suite}");
+        let has_nonce = suite.contains("GCM") || suite.contains("CCM");
+        assert_eq!(SealedShape::of_suite(suite), SealedShape { least, block, has_nonce }, "{suite}");
+        assert_eq!(SealedShape::of_suite(suite).is_aead(), block == 1, "{suite}");
     }
 }
 
 #[test]
 fn a_length_fits_from_the_least_on_in_steps_of_a_block() {
-    let cbc = SealedShape { least: 48, block: 16 };
+    let cbc = SealedShape { least: 48, block: 16, has_nonce: false };
     let fitting: Vec<usize> = (0..100).filter(|&length| cbc.fits(length)).collect();
     assert_eq!(fitting, [48, 64, 80, 96]);
     assert!(!GCM.fits(23) && GCM.fits(24) && GCM.fits(25));

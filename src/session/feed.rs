@@ -37,6 +37,7 @@ impl Session {
             // asked to read. What makes a session open, and all that comes of a record later, is the peer's.
             if let Some(number) = sealed {
                 self.seen.note(number);
+                self.follow(record);
             }
         }
         if heard && repeated {

@@ -162,7 +162,7 @@ impl Session {
         let Some(engine) = &mut self.engine else { return };
         let outcome = engine.shake_hands();
         let resumes = engine.ssl().session_reused();
-        if self.screen.lacks_shape() {
+        if self.screen.shape().is_none() {
             if let Some(suite) = ffi::pending_suite(engine.ssl()) {
                 self.screen.expect_sealed(SealedShape::of_suite(suite));
                 if let Some(longest) = ffi::max_fragment_length(engine.ssl()) {

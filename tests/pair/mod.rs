@@ -92,6 +92,8 @@ pub struct Setup {
     pub ask_server_name: bool,
     /// Whether both ends keep events of what goes over the wire.
     pub trace: bool,
+    /// Whether both ends tell which trail their peer leaves.
+    pub roams: bool,
     /// What the server seals its tickets with.
     pub tickets: Option<TicketKeys>,
     /// What the client kept of an earlier session, to resume it.
@@ -114,6 +116,7 @@ impl Default for Setup {
             deadlines: Deadlines { handshake_ms: 600_000, idle_ms: 0 },
             ask_server_name: false,
             trace: false,
+            roams: false,
             tickets: Some(TicketKeys::random(7200)),
             kept: None,
         }
@@ -273,6 +276,7 @@ impl Pair {
         let terms = Terms {
             ask_server_name: setup.ask_server_name,
             trace: setup.trace,
+            roams: setup.roams,
             tickets: setup.tickets.clone(),
             earlier: setup.kept.as_ref().map(|kept| client.earlier(&name, kept).unwrap()),
             ..setup.deadlines.into()

@@ -16,6 +16,7 @@ mod psk_identities;
 mod questions;
 mod resumption;
 mod seen;
+mod stray;
 mod trace;
 mod trust;
 mod weather;
