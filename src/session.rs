@@ -26,6 +26,7 @@ mod export;
 mod feed;
 mod handshake;
 mod last_flight;
+mod linger;
 mod resumption;
 mod seen;
 
@@ -47,6 +48,8 @@ pub struct Deadlines {
 pub struct Terms {
     /// How long it may take.
     pub deadlines: Deadlines,
+    /// How long messages are still heard that the peer's close_notify has overtaken, in milliseconds.
+    pub linger_ms: u64,
     /// Whether a server asks the user which context serves the host that the client wants.
     pub ask_server_name: bool,
     /// Whether there are events of what goes over the wire.
@@ -60,7 +63,7 @@ pub struct Terms {
 impl From<Deadlines> for Terms {
     /// Nothing but deadlines.
     fn from(deadlines: Deadlines) -> Terms {
-        Terms { deadlines, ask_server_name: false, trace: false, tickets: None, earlier: None }
+        Terms { deadlines, linger_ms: 0, ask_server_name: false, trace: false, tickets: None, earlier: None }
     }
 }
 
@@ -100,6 +103,10 @@ pub struct Session {
     last_flight: LastFlight,
     /// Which of the peer's sealed records have been had.
     seen: Seen,
+    /// How long it may linger, in milliseconds.
+    linger_ms: u64,
+    /// The number of the peer's close_notify, while the session lingers.
+    last_number: Option<u64>,
     /// Where the handshake waits for an answer of the user's.
     waiting: Option<Checkpoint>,
     /// How many questions have been asked.
@@ -159,7 +166,7 @@ enum Role {
 enum Stage {
     Handshaking,
     Open,
-    /// Our close_notify is sent, the peer's is awaited.
+    /// Our close_notify is sent, and the peer's is awaited, or else what has fallen behind it.
     Closing,
     Closed,
 }
@@ -179,7 +186,7 @@ impl Session {
         let role = Role::Client { name, earlier, restarts: 0 };
         let mut session = Session::new(context, role, Screen::new(Expect::Server, 0), terms, now);
         session.engine = Some(engine);
-        session.drive();
+        session.drive(None);
         session.settle();
         Ok(session)
     }
@@ -221,6 +228,8 @@ impl Session {
             established: None,
             last_flight: LastFlight::new(context.config().retransmit_timeout_ms),
             seen: Seen::default(),
+            linger_ms: terms.linger_ms,
+            last_number: None,
             waiting: None,
             questions: 0,
             shown: Shown::default(),
@@ -329,6 +338,7 @@ impl Session {
                 self.stage = Stage::Closing;
                 self.ends_at = Some(now.saturating_add(ANSWER_MS));
             }
+            Stage::Closing if self.lingers() => self.stop_lingering(),
             Stage::Closing | Stage::Closed => {}
         }
         self.settle();

@@ -146,7 +146,7 @@ impl Session {
         match engine {
             Ok(engine) => {
                 self.engine = Some(engine);
-                self.drive();
+                self.drive(None);
             }
             Err(error) => self.finish(Reason::Error, Some(error)),
         }

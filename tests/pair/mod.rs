@@ -88,6 +88,8 @@ pub struct Setup {
     pub client: Config,
     pub name: &'static str,
     pub deadlines: Deadlines,
+    /// How long both ends linger.
+    pub linger_ms: u64,
     /// Whether the server asks which context serves a host.
     pub ask_server_name: bool,
     /// Whether both ends keep events of what goes over the wire.
@@ -112,6 +114,7 @@ impl Default for Setup {
             client: Config { ca: Some(vec![certificates::authority().cert_pem()]), ..Config::default() },
             name: "server.test",
             deadlines: Deadlines { handshake_ms: 600_000, idle_ms: 0 },
+            linger_ms: 250,
             ask_server_name: false,
             trace: false,
             tickets: Some(TicketKeys::random(7200)),
@@ -271,6 +274,7 @@ impl Pair {
         let client = Rc::new(Context::new(setup.client.clone()).unwrap());
         let name = PeerName::parse(setup.name);
         let terms = Terms {
+            linger_ms: setup.linger_ms,
             ask_server_name: setup.ask_server_name,
             trace: setup.trace,
             tickets: setup.tickets.clone(),

@@ -11,6 +11,7 @@ mod fuzz;
 mod hostile;
 mod identity;
 mod last_flight;
+mod linger;
 mod negotiation;
 mod psk_identities;
 mod questions;
