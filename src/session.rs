@@ -325,13 +325,20 @@ impl Session {
     }
 
     /// Ends the session in good order: an established one with a close_notify, whose answer is
-    /// awaited for a second. Messages that nobody has polled yet are dropped. Does nothing the
-    /// second time.
+    /// awaited for a second; a handshake with an alert, where it waits for an answer to a question.
+    /// Messages that nobody has polled yet are dropped. Does nothing the second time.
     pub fn close(&mut self, now: u64) {
         const ANSWER_MS: u64 = 1000;
+        // RFC 5246 section 7.2.2 has it as a warning, which would be of no consequence.
+        const USER_CANCELED: u8 = 90;
         self.now = now;
         match self.stage {
-            Stage::Handshaking => self.finish(Reason::Closed, None),
+            Stage::Handshaking => {
+                if self.waiting.is_some() {
+                    self.send_alert(USER_CANCELED);
+                }
+                self.finish(Reason::Closed, None);
+            }
             Stage::Open => {
                 self.outputs.retain(|output| !matches!(output, Output::Message(_)));
                 self.say_goodbye();
