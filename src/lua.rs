@@ -123,6 +123,8 @@ fn read_terms(terms: &LuaTable) -> LuaResult<Terms> {
     Ok(Terms {
         deadlines: Deadlines { handshake_ms: terms.get("handshake_ms")?, idle_ms: terms.get("idle_ms")? },
         linger_ms: terms.get::<Option<u64>>("linger_ms")?.unwrap_or(0),
+        mtu: terms.get("mtu")?,
+        refuse_oversize: is("refuse_oversize")?,
         ask_server_name: is("ask_server_name")?,
         trace: is("trace")?,
         tickets: terms.get::<Option<LuaUserDataRef<LuaTicketKeys>>>("tickets")?.map(|keys| keys.0.clone()),
@@ -169,6 +171,7 @@ impl UserData for LuaSession {
             this.0.take_trace().map(|event| trace::table(lua, &event)).transpose()
         });
         methods.add_method_mut("lower_mtu", |_, this, refused: usize| Ok(this.0.lower_mtu(refused)));
+        methods.add_method_mut("set_mtu", |_, this, bytes: u32| Ok(this.0.set_mtu(bytes)));
         answers(methods);
         type Export = (usize, LuaString, Option<LuaString>);
         methods.add_method_mut("export_keying_material", |lua, this, (length, label, context): Export| {

@@ -90,6 +90,10 @@ pub struct Setup {
     pub deadlines: Deadlines,
     /// How long both ends linger.
     pub linger_ms: u64,
+    /// What the client is told of the path's MTU from the start.
+    pub mtu: Option<u32>,
+    /// Whether both ends refuse messages that make datagrams larger than the MTU.
+    pub refuse_oversize: bool,
     /// Whether the server asks which context serves a host.
     pub ask_server_name: bool,
     /// Whether both ends keep events of what goes over the wire.
@@ -115,6 +119,8 @@ impl Default for Setup {
             name: "server.test",
             deadlines: Deadlines { handshake_ms: 600_000, idle_ms: 0 },
             linger_ms: 250,
+            mtu: None,
+            refuse_oversize: false,
             ask_server_name: false,
             trace: false,
             tickets: Some(TicketKeys::random(7200)),
@@ -275,6 +281,8 @@ impl Pair {
         let name = PeerName::parse(setup.name);
         let terms = Terms {
             linger_ms: setup.linger_ms,
+            mtu: setup.mtu,
+            refuse_oversize: setup.refuse_oversize,
             ask_server_name: setup.ask_server_name,
             trace: setup.trace,
             tickets: setup.tickets.clone(),

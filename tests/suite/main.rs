@@ -13,6 +13,7 @@ mod identity;
 mod last_flight;
 mod linger;
 mod negotiation;
+mod payload;
 mod psk_identities;
 mod questions;
 mod resumption;
