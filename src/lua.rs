@@ -172,6 +172,11 @@ impl UserData for LuaSession {
         });
         methods.add_method_mut("lower_mtu", |_, this, refused: usize| Ok(this.0.lower_mtu(refused)));
         methods.add_method_mut("set_mtu", |_, this, bytes: u32| Ok(this.0.set_mtu(bytes)));
+        methods.add_method("heard_at", |_, this, ()| Ok(this.0.heard_at()));
+        methods.add_method_mut("give_up", |_, this, (sentence, now): (String, u64)| {
+            this.0.give_up(&sentence, now);
+            Ok(())
+        });
         answers(methods);
         type Export = (usize, LuaString, Option<LuaString>);
         methods.add_method_mut("export_keying_material", |lua, this, (length, label, context): Export| {

@@ -86,7 +86,8 @@ impl From<Deadlines> for Terms {
 /// - from the network: [`receive_untrusted`](Session::receive_untrusted), and from the clock:
 ///   [`expire`](Session::expire);
 /// - from the user: [`send`](Session::send), [`answer`](Session::answer),
-///   [`close`](Session::close), [`destroy`](Session::destroy);
+///   [`set_mtu`](Session::set_mtu), [`give_up`](Session::give_up), [`close`](Session::close),
+///   [`destroy`](Session::destroy);
 /// - [`poll`](Session::poll), which says what to do now, and
 ///   [`take_trace`](Session::take_trace), which says what has been done.
 ///
@@ -108,6 +109,8 @@ pub struct Session {
     refuse_oversize: bool,
     /// When the present stage ends by itself; `None` for never.
     ends_at: Option<u64>,
+    /// When the peer was last heard, or else when the session was made.
+    heard_at: u64,
     /// When OpenSSL wants to retransmit.
     retransmit_at: Option<u64>,
     /// When a peer that may have left with a plaintext alert is given up.
@@ -236,6 +239,7 @@ impl Session {
             mtu: terms.mtu.unwrap_or(context.config().mtu.bytes()),
             refuse_oversize: terms.refuse_oversize,
             ends_at: Some(now.saturating_add(deadlines.handshake_ms)),
+            heard_at: now,
             retransmit_at: None,
             doubted_until: None,
             established: None,

@@ -37,6 +37,7 @@ impl Session {
             // What came of a forged record before may have been OpenSSL's timer: it retransmits when it is
             // asked to read. What makes a session open, and all that comes of a record later, is the peer's.
             Stage::Open => {
+                self.heard_at = self.now;
                 self.ends_at = self.idle_end();
                 sealed.into_iter().for_each(|number| self.seen.note(number, self.now));
                 if repeated {

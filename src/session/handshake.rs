@@ -211,6 +211,7 @@ impl Session {
         self.established = Some(established);
         self.screen.finish();
         self.stage = Stage::Open;
+        self.heard_at = self.now;
         self.ends_at = self.idle_end();
         self.doubted_until = None;
         self.outputs.push_back(Output::Connected);
