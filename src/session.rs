@@ -62,6 +62,12 @@ pub struct Terms {
     pub earlier: Option<Earlier>,
 }
 
+impl Terms {
+    /// How long to linger by default: longer than networks hold a datagram back that is not lost, and shorter
+    /// than a retransmission timeout.
+    pub const LINGER_MS: u64 = 250;
+}
+
 impl From<Deadlines> for Terms {
     /// Nothing but deadlines.
     fn from(deadlines: Deadlines) -> Terms {

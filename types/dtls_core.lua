@@ -92,7 +92,8 @@ function Context:connect(name, terms, now) end
 --- @class dtls_core.Terms
 --- @field handshake_ms integer
 --- @field idle_ms integer 0 for ever
---- @field linger_ms? integer how long messages are heard that the peer's close_notify has overtaken
+--- @field linger_ms? integer how long messages are heard that the peer's close_notify has overtaken;
+---   250 by default
 --- @field mtu? integer the path's MTU, a UDP payload in bytes; the context's by default
 --- @field refuse_oversize? boolean messages that make larger datagrams than that are refused
 --- @field ask_server_name? boolean a server asks which context serves the host that the client wants

@@ -118,7 +118,7 @@ impl Default for Setup {
             client: Config { ca: Some(vec![certificates::authority().cert_pem()]), ..Config::default() },
             name: "server.test",
             deadlines: Deadlines { handshake_ms: 600_000, idle_ms: 0 },
-            linger_ms: 250,
+            linger_ms: Terms::LINGER_MS,
             mtu: None,
             refuse_oversize: false,
             ask_server_name: false,

@@ -5,9 +5,9 @@ use crate::pair::dice::Trying;
 use crate::pair::forge::{record, records, LAST_NUMBER};
 use crate::pair::{fair, Pair, Sent, Setup, Side, Weather, BOTH};
 use dtls_core::record::{ALERT, APPLICATION_DATA, HANDSHAKE};
-use dtls_core::{Discard, Output, Reason};
+use dtls_core::{Discard, Output, Reason, Terms};
 
-const LINGER_MS: u64 = 250;
+const LINGER_MS: u64 = Terms::LINGER_MS;
 
 fn connected() -> Pair {
     let mut pair = Setup { linger_ms: LINGER_MS, ..Setup::default() }.pair();
