@@ -137,6 +137,9 @@ fn read_terms(terms: &LuaTable) -> LuaResult<Terms> {
     let is = |option: &str| LuaResult::Ok(terms.get::<Option<bool>>(option)?.unwrap_or(false));
     Ok(Terms {
         deadlines: Deadlines { handshake_ms: terms.get("handshake_ms")?, idle_ms: terms.get("idle_ms")? },
+        linger_ms: terms.get::<Option<u64>>("linger_ms")?.unwrap_or(Terms::LINGER_MS),
+        mtu: terms.get("mtu")?,
+        refuse_oversize: is("refuse_oversize")?,
         ask_server_name: is("ask_server_name")?,
         trace: is("trace")?,
         roams: is("roams")?,
@@ -204,6 +207,12 @@ impl UserData for LuaSession {
             Ok(this.0.goes_before(&read_pass(&pass)?.random))
         });
         methods.add_method_mut("lower_mtu", |_, this, refused: usize| Ok(this.0.lower_mtu(refused)));
+        methods.add_method_mut("set_mtu", |_, this, bytes: u32| Ok(this.0.set_mtu(bytes)));
+        methods.add_method("heard_at", |_, this, ()| Ok(this.0.heard_at()));
+        methods.add_method_mut("give_up", |_, this, (sentence, now): (String, u64)| {
+            this.0.give_up(&sentence, now);
+            Ok(())
+        });
         answers(methods);
         type Export = (usize, LuaString, Option<LuaString>);
         methods.add_method_mut("export_keying_material", |lua, this, (length, label, context): Export| {

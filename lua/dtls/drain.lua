@@ -127,6 +127,7 @@ local function act(endpoint, session)
     if not session._core then return end
     local kind, a, b, c = session._core:poll()
     if kind == 'message' then
+      if session._asleep then session:_stir() end
       session:emit('message', a)
     elseif kind == 'timeout' then
       return a

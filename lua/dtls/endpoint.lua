@@ -35,11 +35,14 @@ function Endpoint:initialize(context, opts)
   self._context = context
   self._handshakeTimeout = opts.handshakeTimeout
   self._idleTimeout = opts.idleTimeout
+  self._linger, self._oversize, self._keepAlive = opts.linger, opts.oversize, opts.keepAlive
   self._sni = opts.sni
   -- What every accepted session is subject to, in the core's words.
   self._terms = {
     handshake_ms = self._handshakeTimeout or context.handshakeTimeout,
     idle_ms = self._idleTimeout or 5 * 60 * 1000,
+    linger_ms = self._linger,
+    refuse_oversize = self._oversize == 'error',
     ask_server_name = self._sni ~= nil,
     trace = watch(opts.trace) ~= nil,
     roams = opts.roaming,
@@ -176,6 +179,7 @@ function Endpoint:_forget(session)
   if self._roam then self._roam:leave(session) end
   self._deadlines:remove(session)
   stats.keep(session)
+  session:_disarm()
   peerSocket.close(self, session)
   session._core = nil
 end
@@ -208,10 +212,12 @@ function Endpoint:_tick()
 end
 
 --- @private
-function Endpoint:_expire(session)
-  if not session._core then return end
-  session._core:expire(loop.now())
-  drain.run(self, session)
+function Endpoint:_expire(item)
+  -- An alarm (alarm.lua), or a session.
+  if item.wake then return item:wake(loop.now()) end
+  if not item._core then return end
+  item._core:expire(loop.now())
+  drain.run(self, item)
 end
 
 -- What went wrong, where it matters to nobody but whoever watches.

@@ -85,7 +85,7 @@ impl Session {
         if !self.roams || self.tracks.is_complete() {
             return;
         }
-        let nonce = self.screen.shape().is_some_and(|shape| shape.has_nonce);
+        let nonce = self.screen.shape().is_some_and(|shape| shape.has_nonce());
         let record = Record::split_first_untrusted(record).map(|(record, _)| record).filter(|_| nonce);
         let trail = record.and_then(|record| Trail::of_untrusted(&record));
         if self.tracks.note(trail) {
