@@ -27,7 +27,7 @@ end
 --- Sends a session's datagram to its peer.
 --- @return true|nil, string?, string?
 function drain.sendTo(endpoint, session, datagram)
-  local sent, err, name = drain.send(endpoint, datagram, session._target, session._port)
+  local sent, err, name = drain.send(endpoint, datagram, session._target or session._ip, session._port)
   if sent then return true end
   stats.note(session, 'sendErrors')
   return nil, err, name
@@ -84,7 +84,7 @@ function drain.retire(endpoint, session, reason, err, name)
     log.info('closed %s port %d: %s%s', session._ip, session._port, reason, err and ' (' .. err .. ')' or '')
   end
   endpoint:_forget(session)
-  local met = session._shown
+  local met = session._met
   if not met then
     local counts = endpoint._stats
     if err then

@@ -171,7 +171,8 @@ end
 function Endpoint:_deliver(session, data)
   local dropped = session._core:receive(data, loop.now())
   if dropped then self:_drop(dropped, session._ip, session._port) end
-  session._heard = true
+  -- Only a client's search looks for that, and a field that most sessions lack costs many thousand nothing.
+  if session._heard == false then session._heard = true end
   drain.run(self, session)
 end
 
@@ -211,7 +212,8 @@ end
 --- is not `ip`: luv reports an IPv6 address without its scope.
 function Endpoint:_adopt(session, made, ip, port, target)
   session._core, session._endpoint = made, self
-  session._ip, session._port, session._target = ip, port, target or ip
+  session._ip, session._port = ip, port
+  session._target = target ~= ip and target or nil
   -- A client that goes on to another address may have left some behind.
   session._postponed = session._postponed or 0
   if not session._isServer then self._stats.started = self._stats.started + 1 end
@@ -223,6 +225,7 @@ end
 function Endpoint:_forget(session)
   self._peers:remove(session._ip, session._port)
   self._deadlines:remove(session)
+  session:_seen()
   stats.keep(session)
   session._core = nil
 end
