@@ -1,13 +1,13 @@
--- Clients of bench/sessions.lua: PORT COUNT WINDOW. Connects COUNT sessions, then has as many messages echoed
--- as each line that it is told says, by sessions drawn at random, WINDOW of them at once; answers how many
--- echoes did not come.
+-- Clients of bench/sessions.lua: PORT COUNT. Connects COUNT sessions. Each line that it is told then is
+-- MESSAGES WINDOW RATE: that many messages are echoed, by sessions drawn at random, so many of them under way
+-- at once, and no more than so many in a millisecond. It answers how many echoes did not come.
 
 local dtls = require('dtls')
 local uv = dtls.uv
 
 io.stdout:setvbuf('line')
 
-local PORT, COUNT, WINDOW = tonumber(arg[1]), tonumber(arg[2]), tonumber(arg[3])
+local PORT, COUNT = tonumber(arg[1]), tonumber(arg[2])
 -- Handshakes under way at once.
 local AT_ONCE = 32
 -- How long an echo may take, in milliseconds.
@@ -18,6 +18,7 @@ math.randomseed(COUNT)
 local context = dtls.createContext({ psk = { identity = 'bench', key = 'a key of 16 byte' } })
 local sessions, begun = {}, 0
 local left, waiting, lost, heard = 0, 0, 0, 0
+local window, rate, due = 0, 0, 0
 
 local function say()
   if left == 0 then return end
@@ -38,7 +39,7 @@ local function connect()
       heard = heard + 1
       if waiting == 0 then return end
       waiting = waiting - 1
-      say()
+      if rate == math.huge then say() end
       settle()
     end)
     sessions[#sessions + 1] = session
@@ -53,10 +54,23 @@ timer:start(PATIENCE, PATIENCE, function ()
   if heard == before and waiting > 0 then
     local gone = waiting
     lost, waiting = lost + gone, 0
-    for _ = 1, gone do say() end
+    if rate == math.huge then
+      for _ = 1, gone do say() end
+    end
     settle()
   end
   before = heard
+end)
+
+-- What is to be sent at a rate.
+local pace, last = uv.new_timer(), 0
+pace:start(1, 1, function ()
+  local now = uv.hrtime() / 1e6
+  due, last = math.min(due + (now - last) * rate, window - waiting), now
+  while rate < math.huge and due >= 1 do
+    due = due - 1
+    say()
+  end
 end)
 
 local stdin = uv.new_pipe()
@@ -65,11 +79,17 @@ stdin:read_start(function (_, data)
   if not data then
     stdin:close()
     timer:close()
+    pace:close()
     for _, session in ipairs(sessions) do session:destroy() end
     return
   end
-  left, lost = tonumber(data), 0
-  for _ = 1, WINDOW do say() end
+  local numbers = {}
+  for number in data:gmatch('%S+') do numbers[#numbers + 1] = tonumber(number) end
+  left, window, rate = unpack(numbers)
+  lost, due, last = 0, 0, uv.hrtime() / 1e6
+  if rate == math.huge then
+    for _ = 1, window do say() end
+  end
 end)
 
 uv.run()
