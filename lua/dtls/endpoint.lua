@@ -80,6 +80,17 @@ function Endpoint:stats()
   return stats.ofEndpoint(self)
 end
 
+--- The sessions that are established: not those whose handshakes are under way, nor those that are closing.
+--- A list of its own, in no order, which stays as it is while sessions come and go.
+--- @return dtls.Session[]
+function Endpoint:sessions()
+  local list = {}
+  for _, session in ipairs(self._peers:list()) do
+    if session._state == 'open' and not session._goodbye then list[#list + 1] = session end
+  end
+  return list
+end
+
 --- Closes every session with a close_notify, and then the socket.
 --- @param callback? fun() called when all is closed
 function Endpoint:close(callback)

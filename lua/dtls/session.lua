@@ -36,6 +36,7 @@ local watch = require('dtls/watch')
 --- @field private _trace dtls.TraceHook? who is told what goes over the wire
 --- @field private _met boolean? the handshake is complete, or was
 --- @field private _target string? where to send, where that is not `_ip`
+--- @field private _goodbye boolean? the user has closed it
 --- @field private _silent boolean? nobody is told anything yet
 local Session = Emitter:extend()
 
@@ -96,6 +97,7 @@ function Session:close(callback)
     end
   end
   if self._core then
+    self._goodbye = true
     self._core:close(loop.now())
     drain.run(self._endpoint, self)
   elseif self._dial then
