@@ -32,6 +32,7 @@ build = {
     lua = {
       ['dtls'] = 'lua/dtls/init.lua',
       ['dtls.address'] = 'lua/dtls/address.lua',
+      ['dtls.arrival'] = 'lua/dtls/arrival.lua',
       ['dtls.certificate'] = 'lua/dtls/certificate.lua',
       ['dtls.client'] = 'lua/dtls/client.lua',
       ['dtls.deadlines'] = 'lua/dtls/deadlines.lua',

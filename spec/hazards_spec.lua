@@ -10,7 +10,8 @@ local function has(file, title)
   if file:find('%.rs$') then return text:find('#%[test%]%s+fn ' .. title .. '%(') ~= nil end
   local at = text:find(title, 1, true)
   local before = at and text:sub(1, at - 1)
-  return at ~= nil and (before:find("it%('$") or before:find("describe%('$") or before:find("claim%('$")) ~= nil
+  if not at then return false end
+  return (before:find("it%('$") or before:find("describe%('$") or before:find("claim%('$")) ~= nil
 end
 
 describe('the page of hazards', function ()
@@ -54,7 +55,8 @@ describe('a flood', function ()
     local before = server.output
     local stranger = helper.uv.new_udp()
     for index = 1, 100 do
-      stranger:try_send(index % 2 == 0 and 'junk' or hello.datagram({ random = ('r'):rep(32) }), '127.0.0.1', port)
+      local datagram = index % 2 == 0 and 'junk' or hello.datagram({ random = ('r'):rep(32) })
+      stranger:try_send(datagram, '127.0.0.1', port)
     end
     stranger:close()
     -- What it does for a real client comes behind all that.

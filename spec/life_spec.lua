@@ -583,25 +583,6 @@ describe('an endpoint', function ()
     helper.finish(one, two)
   end)
 
-  it('cannot be a peer\'s client and its server at once: both attempts end in time', function ()
-    local one, two = endpoint({ handshakeTimeout = 400 }), endpoint({ handshakeTimeout = 400 })
-    assert(one:listen(0, '127.0.0.1'))
-    assert(two:listen(0, '127.0.0.1'))
-    local seen = {
-      helper.record(one:connect({ port = two:address().port }), 'secureConnection', 'error', 'close'),
-      helper.record(two:connect({ port = one:address().port }), 'secureConnection', 'error', 'close'),
-    }
-    helper.runUntil(function () return #seen[1] == 2 and #seen[2] == 2 end)
-    for index = 1, 2 do
-      assert.equal('ETIMEDOUT', seen[index][1][3])
-      assert.same({ 'close', 'timeout' }, seen[index][2])
-    end
-    -- And then one of them may try again.
-    local session = one:connect({ port = two:address().port })
-    helper.runUntil(function () return session:getProtocol() end)
-    helper.finish(one, two)
-  end)
-
   it('that is closed ends the sessions that still look for their peer', function ()
     local one = endpoint()
     local seen = helper.record(one:connect({ host = 'localhost', port = 9 }), 'error', 'close')

@@ -31,6 +31,9 @@
 //! *The secret* is random and changes hourly, or is given as a list, newest first: the first
 //! signs, all are accepted. A predecessor is always kept, for the same hanging client.
 //!
+//! *Once*: the hello that a cookie came back with makes one session ([`Spent`]). Its copies, the network's,
+//! the client's or an attacker's, make none.
+//!
 //! (DTLS 1.3 asks with a HelloRetryRequest, whose cookie is an extension of the second hello: RFC 9147
 //! section 5.1. A client that has answered a HelloVerifyRequest stays below it.)
 
@@ -38,6 +41,7 @@ use crate::config::Refusal;
 use crate::discard::Discard;
 use crate::hello::{Hello, MESSAGE_HEADER};
 use crate::record::{self, DTLS_1_0, HANDSHAKE, HEADER};
+use crate::spent::Spent;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use std::net::IpAddr;
@@ -69,24 +73,53 @@ pub enum Verdict {
         /// Whether the hello has a cookie, which is not accepted.
         stale: bool,
     },
-    /// The sender has returned its cookie: make it a session with this very datagram.
-    Admit,
+    /// The sender has returned its cookie: make it a session with this very datagram, if the hello is not
+    /// [spent](Gate::spend).
+    Admit(Pass),
     /// Do nothing.
     Discard(Discard),
 }
 
-/// Issues and checks cookies. Holds secrets, and nothing of any peer.
+/// What a hello with a good cookie is known by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pass {
+    digest: u64,
+    /// The client's random: no two handshakes have the same.
+    pub random: [u8; 32],
+}
+
+impl Pass {
+    /// How many bytes it is written in.
+    const LENGTH: usize = 8 + 32;
+
+    /// Writes it.
+    pub fn to_bytes(self) -> [u8; Pass::LENGTH] {
+        let mut bytes = [0; Pass::LENGTH];
+        bytes[..8].copy_from_slice(&self.digest.to_be_bytes());
+        bytes[8..].copy_from_slice(&self.random);
+        bytes
+    }
+
+    /// Reads what [`Pass::to_bytes`] has written; `None` for anything else.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Pass> {
+        let (digest, random) = bytes.split_at_checked(8)?;
+        Some(Pass { digest: u64::from_be_bytes(digest.try_into().ok()?), random: random.try_into().ok()? })
+    }
+}
+
+/// Issues and checks cookies. Holds secrets, and nothing of any peer but which hellos it has let in.
 pub struct Gate {
     /// Newest first; never empty.
     secrets: Vec<Secret>,
     /// The window in which the newest secret was drawn; `None` where secrets were given.
     drawn: Option<u64>,
+    spent: Spent,
 }
 
 impl Gate {
     /// Makes a gate with random secrets that it changes hourly by itself.
     pub fn random(wall_seconds: u64) -> Gate {
-        Gate { secrets: vec![random_secret()], drawn: Some(wall_seconds / WINDOW) }
+        Gate { secrets: vec![random_secret()], drawn: Some(wall_seconds / WINDOW), spent: Spent::default() }
     }
 
     /// Makes a gate with given secrets, newest first, so that processes and hosts behind one
@@ -103,7 +136,7 @@ impl Gate {
             let sentence = format!("must be at least {LEAST_SECRET} bytes long, got {}", short.len());
             return Err(Refusal::new("cookie_secret", sentence));
         }
-        Ok(Gate { secrets: secrets.iter().map(|s| keyed(s)).collect(), drawn: None })
+        Ok(Gate { secrets: secrets.iter().map(|s| keyed(s)).collect(), drawn: None, spent: Spent::default() })
     }
 
     /// Judges a datagram from an address that has no session.
@@ -129,11 +162,27 @@ impl Gate {
         self.rotate(window);
         // A hello that carries a cookie has message_seq 1: OpenSSL goes on from no other.
         if hello.message_sequence == 1 && self.accepts(&hello, address, port, window) {
-            return Verdict::Admit;
+            return Verdict::Admit(self.pass(&hello, address, port));
         }
         let cookie = cookie(&self.secrets[0], &hello, address, port, window);
         let reply = hello_verify_request(hello.record_sequence, &cookie);
         Verdict::Challenge { reply, stale: !hello.cookie.is_empty() }
+    }
+
+    /// Notes that a hello has become a session. Says whether it is the first time: a copy of it makes none.
+    pub fn spend(&mut self, pass: Pass, wall_seconds: u64) -> bool {
+        self.spent.spend(pass.digest, wall_seconds / WINDOW)
+    }
+
+    /// Whether a hello has become a session before.
+    pub fn is_spent(&mut self, pass: Pass, wall_seconds: u64) -> bool {
+        self.spent.holds(pass.digest, wall_seconds / WINDOW)
+    }
+
+    fn pass(&self, hello: &Hello, address: IpAddr, port: u16) -> Pass {
+        let mut random = [0; 32];
+        random.copy_from_slice(&hello.fixed[2..34]);
+        Pass { digest: self.spent.digest((address, port, hello.fixed)), random }
     }
 
     fn accepts(&self, hello: &Hello, address: IpAddr, port: u16, now: u64) -> bool {

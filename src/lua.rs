@@ -9,7 +9,7 @@ use crate::config::Refusal;
 use crate::context::{Context, PeerName};
 use crate::desk::PskPair;
 use crate::error::Error;
-use crate::gate::{Gate, Verdict};
+use crate::gate::{Gate, Pass, Verdict};
 use crate::output::Output;
 use crate::question::Answer;
 use crate::resumption::{self, Earlier};
@@ -148,11 +148,21 @@ impl UserData for LuaGate {
                 Verdict::Challenge { reply, stale } => {
                     ("challenge", lua.create_string(reply)?, stale).into_lua_multi(lua)
                 }
-                Verdict::Admit => "admit".into_lua_multi(lua),
+                Verdict::Admit(pass) => ("admit", lua.create_string(pass.to_bytes())?).into_lua_multi(lua),
                 Verdict::Discard(cause) => ("discard", cause.as_str()).into_lua_multi(lua),
             }
         });
+        methods.add_method_mut("spend", |_, this, (pass, wall_seconds): (LuaString, u64)| {
+            Ok(this.0.spend(read_pass(&pass)?, wall_seconds))
+        });
+        methods.add_method_mut("is_spent", |_, this, (pass, wall_seconds): (LuaString, u64)| {
+            Ok(this.0.is_spent(read_pass(&pass)?, wall_seconds))
+        });
     }
+}
+
+fn read_pass(pass: &LuaString) -> LuaResult<Pass> {
+    Pass::from_bytes(&pass.as_bytes()).ok_or_else(|| LuaError::runtime("not what examine returned"))
 }
 
 impl UserData for LuaSession {
@@ -178,6 +188,9 @@ impl UserData for LuaSession {
         methods.add_method_mut("poll", |lua, this, ()| poll(lua, &mut this.0));
         methods.add_method_mut("take_trace", |lua, this, ()| {
             this.0.take_trace().map(|event| trace::table(lua, &event)).transpose()
+        });
+        methods.add_method("goes_before", |_, this, pass: LuaString| {
+            Ok(this.0.goes_before(&read_pass(&pass)?.random))
         });
         methods.add_method_mut("lower_mtu", |_, this, refused: usize| Ok(this.0.lower_mtu(refused)));
         answers(methods);

@@ -234,6 +234,9 @@ impl Reassembly {
         let body: Vec<u8> = draft.pieces.into_iter().flat_map(|piece| piece.bytes).collect();
         if draft.kind == kind::HELLO_VERIFY_REQUEST {
             self.verify_request.clone_from(&body);
+            // The server keeps nothing of us yet, so what is here already answers another hello: that of
+            // the client which had our port before us.
+            self.drafts.clear();
         }
         Some(Message { kind: draft.kind, sequence: draft.sequence, body })
     }

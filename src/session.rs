@@ -409,6 +409,17 @@ impl Session {
         self.counter.counts()
     }
 
+    /// Whether this client's handshake goes before that of the peer, whose hello to us has this random. Two
+    /// ends that connect to each other at the same moment both find the same one, and the other waits.
+    pub fn goes_before(&self, random: &[u8; 32]) -> bool {
+        let mut own = [0; 32];
+        let engine = self.engine.as_ref().filter(|_| self.stage == Stage::Handshaking);
+        engine.is_some_and(|engine| {
+            engine.ssl().client_random(&mut own);
+            matches!(self.role, Role::Client { .. }) && own < *random
+        })
+    }
+
     /// What the handshake has shown; `None` until it is complete.
     pub fn established(&self) -> Option<&Established> {
         self.established.as_ref()

@@ -143,6 +143,17 @@ local Gate = {}
 ---   answers a cookie that is not accepted
 function Gate:examine(datagram, ip, port, wall_seconds) end
 
+--- Notes that a hello has become a session.
+--- @param pass string what `examine` returned with `admit`
+--- @param wall_seconds integer
+--- @return boolean first whether it is the first time
+function Gate:spend(pass, wall_seconds) end
+
+--- @param pass string
+--- @param wall_seconds integer
+--- @return boolean spent whether the hello has become a session before
+function Gate:is_spent(pass, wall_seconds) end
+
 --- After `receive`, `close`, `destroy`, `expire` and every answer: `poll` until it says `timeout`.
 --- @class dtls_core.Session
 local Session = {}
@@ -151,6 +162,11 @@ local Session = {}
 --- @param now integer
 --- @return string? cause why the first part that was dropped was dropped
 function Session:receive(datagram, now) end
+
+--- Whether this client's handshake goes before that of the peer, whose hello to us was admitted.
+--- @param pass string what the gate returned with `admit`
+--- @return boolean
+function Session:goes_before(pass) end
 
 --- @param message string
 --- @return string|nil datagram, string? err, string? name

@@ -46,11 +46,11 @@ function client.connect(context, given, callback, shared)
 end
 
 --- Connects to a server from this endpoint's socket, which is bound first where it is not yet. The
---- session is as `dtls.connect` returns. Its error is EALREADY where the socket has a session with
---- that peer already, and ENOTCONN where the endpoint is closed.
+--- session is as `dtls.connect` returns. Its error is EALREADY where the socket is that peer's client
+--- already, and ENOTCONN where the endpoint is closed.
 ---
---- One socket cannot be a peer's client and its server at once: of two endpoints that connect to
---- each other at the same moment neither gets an answer, and both sessions end with ETIMEDOUT.
+--- Two endpoints that connect to each other have two sessions, one in each direction. Where they do so at
+--- the same moment, one handshake waits for the other: by a retransmission, a second.
 ---
 --- @param given dtls.PeerOptions
 --- @param callback? fun(session: dtls.Session) called with the session at its `'secureConnection'`, which

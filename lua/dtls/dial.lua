@@ -91,8 +91,8 @@ function Dial:attempt(text)
     ip = address.mapped(ip)
     target = ip
   end
-  if endpoint._peers:find(ip, port) then
-    -- Their datagrams could not be told apart.
+  if endpoint._peers:findClient(ip, port) then
+    -- The peer would take the second hello for a restart, and replace the first session.
     return nil, 'EALREADY: this socket has a session with that peer already', 'EALREADY'
   end
   if self.own then

@@ -42,19 +42,32 @@ local function transmit(endpoint, session, datagram)
   endpoint:_warn(err, name)
 end
 
--- A handshake is complete.
-local function welcome(endpoint, session)
-  endpoint._stats.connected = endpoint._stats.connected + 1
-  session:_establish()
-  if log.info then
-    log.info('connected %s port %d: %s %s', session._ip, session._port, session:getProtocol(),
-      session:getCipher().name)
-  end
+-- Tells of a session whose handshake is complete.
+local function announce(endpoint, session)
+  -- The end of the one that it replaces may have been the end of it as well.
+  if not session._core then return end
   if session._isServer then
     endpoint:emit('connection', session)
   else
     session:emit('secureConnection')
   end
+end
+
+-- A handshake is complete.
+local function welcome(endpoint, session)
+  local counts = endpoint._stats
+  counts.connected = counts.connected + 1
+  session:_establish()
+  if log.info then
+    log.info('connected %s port %d: %s %s', session._ip, session._port, session:getProtocol(),
+      session:getCipher().name)
+  end
+  local older = endpoint._peers:establish(session)
+  if not older then return announce(endpoint, session) end
+  counts.replaced = counts.replaced + 1
+  local failure = guard.call(nil, drain.retire, endpoint, older, 'replaced')
+  failure = guard.call(failure, announce, endpoint, session)
+  guard.raise(failure)
 end
 
 --- Tells a session's trace hook what has gone over the wire since it was told last.
@@ -90,6 +103,8 @@ function drain.retire(endpoint, session, reason, err, name)
     if err then
       counts.failed = counts.failed + 1
       stats.count(counts.failures, name)
+    elseif reason == 'replaced' then
+      counts.superseded = counts.superseded + 1
     else
       counts.abandoned = counts.abandoned + 1
     end

@@ -3,8 +3,8 @@
 local Deadlines = require('dtls/deadlines')
 local Emitter = require('dtls/emitter')
 local Peers = require('dtls/peers')
-local Session = require('dtls/session')
 local Udp = require('dtls/udp')
+local arrival = require('dtls/arrival')
 local core = require('dtls_core')
 local drain = require('dtls/drain')
 local guard = require('dtls/guard')
@@ -15,9 +15,6 @@ local options = require('dtls/options')
 local stats = require('dtls/stats')
 local turns = require('dtls/turns')
 local watch = require('dtls/watch')
-
--- How many bytes of handshakes may wait their turn: some thousands of them.
-local BACKLOG_BYTES = 4 * 1024 * 1024
 
 --- A UDP socket that accepts peers, connects to others, or both. Events:
 ---
@@ -136,105 +133,29 @@ function Endpoint:_release(callback)
   self._udp, self._timer = nil, nil
 end
 
--- In: one datagram from the socket to its session or to the gate.
-
---- @private A step of a handshake costs a hundred times what other datagrams do. So they may have to wait
---- their turn, and established sessions do not wait for them.
-function Endpoint:_receive(data, ip, port)
-  local counts = self._stats
-  counts.datagramsIn = counts.datagramsIn + 1
-  counts.bytesIn = counts.bytesIn + #data
-  local session = self._peers:find(ip, port)
-  if not session then
-    self:_examine(data, ip, port)
-  elseif session._state == 'open' and session._postponed == 0 then
-    self:_deliver(session, data)
-  else
-    self:_postpone(data, ip, port, session)
-  end
-end
-
---- @private Takes a datagram up in this turn of the loop or in one to come. `session` is the one that it
---- belongs to, nil where the gate has admitted a stranger.
-function Endpoint:_postpone(data, ip, port, session)
-  if self._backlog + #data > BACKLOG_BYTES then return self:_drop('backlog', ip, port) end
-  self._backlog = self._backlog + #data
-  if session then session._postponed = session._postponed + 1 end
-  turns.run(self._takeUp, self, data, ip, port, session)
-end
+-- In: one datagram from a socket to its session or to the gate.
 
 --- @private
-function Endpoint:_takeUp(data, ip, port, session)
-  self._backlog = self._backlog - #data
-  if session then session._postponed = session._postponed - 1 end
-  if not self._udp then return end
-  local current = self._peers:find(ip, port)
-  if current then
-    self:_deliver(current, data)
-  elseif session then
-    self:_examine(data, ip, port)
-  else
-    self:_admit(data, ip, port)
-  end
-end
-
---- @private Hands a datagram to its session.
-function Endpoint:_deliver(session, data)
-  local dropped = session._core:receive(data, loop.now())
-  if dropped then self:_drop(dropped, session._ip, session._port) end
-  -- Only a client's search looks for that, and a field that most sessions lack costs many thousand nothing.
-  if session._heard == false then session._heard = true end
-  drain.run(self, session)
-end
-
---- @private Lets the gate judge a stranger.
-function Endpoint:_examine(data, ip, port)
-  if not self._gate then return self:_drop('unknown', ip, port) end
-  local verdict, detail, stale = self._gate:examine(data, ip, port, os.time())
-  if verdict == 'challenge' then
-    local counts = self._stats
-    counts.challenges = counts.challenges + 1
-    if stale then counts.stale = counts.stale + 1 end
-    drain.send(self, detail, ip, port)
-  elseif verdict == 'discard' then
-    self:_drop(detail, ip, port)
-  else
-    self:_postpone(data, ip, port)
-  end
-end
-
---- @private Makes a session for a peer that has returned its cookie.
-function Endpoint:_admit(data, ip, port)
-  local counts = self._stats
-  if self._peers.count >= self._maxSessions then
-    counts.refused = counts.refused + 1
-    stats.count(counts.refusals, 'sessions')
-    if log.debug then log.debug('refused %s port %d: %d sessions', ip, port, self._peers.count) end
-    return
-  end
-  counts.admitted = counts.admitted + 1
-  if log.debug then log.debug('admitted %s port %d', ip, port) end
-  local made, err, name = self._context.core:accept(data, self._terms, loop.now())
-  if not made then return self:_warn(err, name) end
-  self:_adopt(Session:new(true, self._context, self._trace), made, ip, port)
-end
+Endpoint._receive = arrival.receive
 
 --- @private Enters a session into the table and lets it act. `target` is where to send, where that
 --- is not `ip`: luv reports an IPv6 address without its scope.
 function Endpoint:_adopt(session, made, ip, port, target)
   session._core, session._endpoint = made, self
   session._ip, session._port = ip, port
-  session._target = target ~= ip and target or nil
+  -- A field that most sessions lack costs many thousand of them nothing.
+  local other = target ~= ip and target or nil
+  if other ~= session._target then session._target = other end
   -- A client that goes on to another address may have left some behind.
   session._postponed = session._postponed or 0
   if not session._isServer then self._stats.started = self._stats.started + 1 end
-  self._peers:add(session, ip, port)
+  self._peers:add(session)
   drain.run(self, session)
 end
 
 --- @private Takes a session out of the table.
 function Endpoint:_forget(session)
-  self._peers:remove(session._ip, session._port)
+  self._peers:remove(session)
   self._deadlines:remove(session)
   session:_seen()
   stats.keep(session)

@@ -20,7 +20,7 @@ local watch = require('dtls/watch')
 ---   is of no use: the handshake is a full one then.
 --- - `'error'` `(err: string, name: string)` why it ends; at most once, and `'close'` follows.
 --- - `'close'` `(reason: string)` exactly once, and nothing after it. The reason is `closed`,
----   `timeout`, `error` or `destroyed`.
+---   `timeout`, `error`, `destroyed`, or `replaced` where the peer has restarted and has a new session.
 ---
 --- @class dtls.Session: dtls.Emitter
 --- @field authorized boolean whether the peer has presented a certificate that verifies, or has the

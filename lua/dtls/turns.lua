@@ -23,7 +23,7 @@ local function work()
     local job = queue[first]
     queue[first] = nil
     first = first + 1
-    failure = guard.call(failure, job.fn, job.a, job.b, job.c, job.d, job.e)
+    failure = guard.call(failure, job.fn, job.a, job.b, job.c, job.d, job.e, job.f)
     spent = loop.uv.hrtime() - begin
   until first > last or spent >= turns.budget * 1e6
   turn = loop.now()
@@ -34,23 +34,23 @@ local function work()
   guard.raise(failure)
 end
 
---- Calls `fn(a, b, c, d, e)` in a turn to come, after all that was added before.
-function turns.add(fn, a, b, c, d, e)
+--- Calls `fn(a, b, c, d, e, f)` in a turn to come, after all that was added before.
+function turns.add(fn, a, b, c, d, e, f)
   last = last + 1
-  queue[last] = { fn = fn, a = a, b = b, c = c, d = d, e = e }
+  queue[last] = { fn = fn, a = a, b = b, c = c, d = d, e = e, f = f }
   if idle then return end
   idle = loop.uv.new_idle()
   idle:start(work)
 end
 
---- Calls `fn(a, b, c, d, e)` at once where this turn has time for it and nothing else waits; in a turn to
+--- Calls `fn(a, b, c, d, e, f)` at once where this turn has time for it and nothing else waits; in a turn to
 --- come otherwise.
-function turns.run(fn, a, b, c, d, e)
+function turns.run(fn, a, b, c, d, e, f)
   local now = loop.now()
   if now ~= turn then turn, spent = now, 0 end
-  if idle or spent >= turns.budget * 1e6 then return turns.add(fn, a, b, c, d, e) end
+  if idle or spent >= turns.budget * 1e6 then return turns.add(fn, a, b, c, d, e, f) end
   local begin = loop.uv.hrtime()
-  fn(a, b, c, d, e)
+  fn(a, b, c, d, e, f)
   spent = spent + (loop.uv.hrtime() - begin)
 end
 

@@ -1,7 +1,7 @@
 --- One end of a session in a process of its own, for specs that kill it or trouble it:
 ---
 ---   child.lua server        prints its port, and echoes
----   child.lua client PORT   says hello
+---   child.lua client PORT [LOCALPORT]   says hello, from a port of its own choice or that one
 ---
 --- COOKIE_SECRET, HANDSHAKE_TIMEOUT and KEYLOG in the environment are their options. Both print how their
 --- handshakes end, and the time of day at that.
@@ -31,18 +31,19 @@ local function serve()
   print('port ' .. server:address().port)
 end
 
-local function connect(port)
+local function connect(port, localPort)
   local session = dtls.connect(
     {
-      port = port, rejectUnauthorized = false, retransmitTimeout = 100, keylog = keylog,
-      handshakeTimeout = handshakeTimeout,
+      port = port, localPort = localPort, rejectUnauthorized = false, retransmitTimeout = 100,
+      keylog = keylog, handshakeTimeout = handshakeTimeout,
     },
     function (session)
       tell('connected')
       session:send('hello')
     end)
+  session:on('message', function (data) print('heard ' .. data) end)
   session:on('error', function (_, name) tell('error ' .. name) end)
 end
 
-if arg[1] == 'server' then serve() else connect(tonumber(arg[2])) end
+if arg[1] == 'server' then serve() else connect(tonumber(arg[2]), tonumber(arg[3])) end
 dtls.uv.run()

@@ -151,3 +151,14 @@ fn a_second_different_verify_request_says_that_the_cookie_was_refused_until_the_
     flight.take().unwrap();
     assert!(!flight.cookie_was_refused());
 }
+
+#[test]
+fn what_came_before_a_verify_request_answers_another_hello() {
+    let mut flight = server_flight();
+    flight.add_untrusted(&whole(kind::SERVER_HELLO, 1, b"stale")).unwrap();
+    flight.add_untrusted(&fragment(kind::CERTIFICATE, 2, 9, 0, b"stale")).unwrap();
+    flight.add_untrusted(&whole(kind::HELLO_VERIFY_REQUEST, 0, b"cookie")).unwrap();
+    assert_eq!(bodies(&mut flight), [b"cookie"]);
+    flight.add_untrusted(&whole(kind::SERVER_HELLO, 1, b"fresh")).unwrap();
+    assert_eq!(bodies(&mut flight), [b"fresh"]);
+}

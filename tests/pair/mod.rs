@@ -440,7 +440,7 @@ impl Pair {
                 assert!(reply.len() <= bytes.len(), "the gate amplifies");
                 self.dispatch(Side::Server, &reply);
             }
-            Verdict::Admit => {
+            Verdict::Admit(_) => {
                 self.admitted += 1;
                 let session = Session::server(&self.context, bytes, &self.terms, self.now).unwrap();
                 self.server.session = Some(session);

@@ -122,7 +122,7 @@ impl Raw {
                     }
                     None => match gate.examine_untrusted(&datagram, ADDRESS, PORT, 0) {
                         Verdict::Challenge { reply, .. } => self.receive(&reply),
-                        Verdict::Admit => {
+                        Verdict::Admit(_) => {
                             let made = Session::server(context, &datagram, &deadlines.into(), 0);
                             session = Some(made.unwrap());
                         }

@@ -1,0 +1,176 @@
+--- What becomes of a datagram: where it goes, and when.
+---
+--- A peer's datagram goes to its session, a stranger's to the gate. What is between the two is a
+--- **ClientHello from the address of a peer** (RFC 6347 section 4.2.8): the peer may have restarted, or
+--- moved and left its address to another, or it is none of its making. So the gate answers it as it answers
+--- a stranger, without a trace; and when the cookie comes back, the handshake is made *beside* the session
+--- that is there. Whoever forged the hello gets no further, since the answers go to the peer. Only a
+--- Finished that verifies shows that somebody is at that address who wants a new session and can have one:
+--- then the old one ends, as `replaced`. Each hello makes one handshake (`src/spent.rs`), so copies of an
+--- old one disturb nothing.
+---
+--- A handshake of the same peer that is not complete yet gives way to a newer hello at once: only whoever
+--- is at that address can have proved it, and it has given the older one up.
+---
+--- **Two endpoints that connect to each other at the same moment** have two handshakes, one in each
+--- direction, and a part of their messages would look alike. They go one after the other: the client whose
+--- random is the lesser goes first, and the other's hello is not heard until then. It is repeated.
+
+local Session = require('dtls/session')
+local drain = require('dtls/drain')
+local log = require('dtls/log')
+local loop = require('dtls/loop')
+local stats = require('dtls/stats')
+local turns = require('dtls/turns')
+
+local arrival = {}
+
+local byte = string.byte
+
+-- Content type handshake, and message type client_hello.
+local HANDSHAKE, CLIENT_HELLO = 22, 1
+
+-- How many bytes of handshakes may wait their turn: some thousands of them.
+local BACKLOG_BYTES = 4 * 1024 * 1024
+
+-- Whether a datagram begins with a plaintext ClientHello.
+local function isHello(data)
+  local kind, _, _, high, low = byte(data, 1, 5)
+  return kind == HANDSHAKE and high == 0 and low == 0 and byte(data, 14) == CLIENT_HELLO
+end
+
+-- Hands a datagram to a session. Returns why it was dropped, if it was.
+local function offer(endpoint, session, data)
+  local dropped = session._core:receive(data, loop.now())
+  -- Only a client's search looks for that.
+  if session._heard == false then session._heard = true end
+  drain.run(endpoint, session)
+  return dropped
+end
+
+-- Offers a datagram to the sessions of a chain until one takes it. Returns why the first one did not, and
+-- the session that it has to wait for: an incomplete one, where `atOnce`.
+local function offerAll(endpoint, session, data, atOnce)
+  local cause
+  while session do
+    if atOnce and (session._state == 'handshaking' or session._postponed > 0) then return cause, session end
+    -- A handler may end any session.
+    local follower = session._next
+    if session._core then
+      local dropped = offer(endpoint, session, data)
+      if not dropped then return nil end
+      cause = cause or dropped
+    end
+    session = follower
+  end
+  return cause
+end
+
+local postpone
+
+-- A datagram of a peer's.
+local function deliver(endpoint, data, ip, port, session)
+  local cause, waitsFor = offerAll(endpoint, session, data, true)
+  if waitsFor then
+    postpone(endpoint, data, ip, port, waitsFor)
+  elseif cause then
+    endpoint:_drop(cause, ip, port)
+  end
+end
+
+-- Lets the gate judge a stranger, or a hello from the address of a peer, whose first session is `session`.
+local function examine(endpoint, data, ip, port, session)
+  local gate = endpoint._gate
+  if not gate then return endpoint:_drop('unknown', ip, port) end
+  local now = os.time()
+  local verdict, detail, stale = gate:examine(data, ip, port, now)
+  if verdict == 'challenge' then
+    local counts = endpoint._stats
+    counts.challenges = counts.challenges + 1
+    if stale then counts.stale = counts.stale + 1 end
+    drain.send(endpoint, detail, ip, port)
+  elseif verdict == 'admit' and not gate:is_spent(detail, now) then
+    postpone(endpoint, data, ip, port, nil, detail)
+  elseif session then
+    -- Repeated, or a further fragment.
+    deliver(endpoint, data, ip, port, session)
+  else
+    endpoint:_drop(verdict == 'admit' and 'repeated' or detail, ip, port)
+  end
+end
+
+-- Finds the handshakes that are going on with a peer: the one that it has begun, and ours.
+local function handshakesWith(endpoint, ip, port)
+  local theirs, ours
+  local session = endpoint._peers:find(ip, port)
+  while session do
+    if session._state == 'handshaking' then
+      if session._isServer then theirs = session else ours = session end
+    end
+    session = session._next
+  end
+  return theirs, ours
+end
+
+-- Makes a session for a peer that has returned its cookie.
+local function admit(endpoint, data, ip, port, pass)
+  local counts = endpoint._stats
+  local theirs, ours = handshakesWith(endpoint, ip, port)
+  if theirs and not endpoint._gate:is_spent(pass, os.time()) then
+    drain.retire(endpoint, theirs, 'replaced')
+  end
+  if ours and ours._core:goes_before(pass) then return endpoint:_drop('simultaneous', ip, port) end
+  if endpoint._peers.count >= endpoint._maxSessions then
+    counts.refused = counts.refused + 1
+    stats.count(counts.refusals, 'sessions')
+    if log.debug then log.debug('refused %s port %d: %d sessions', ip, port, endpoint._peers.count) end
+    return
+  end
+  if not endpoint._gate:spend(pass, os.time()) then return endpoint:_drop('repeated', ip, port) end
+  counts.admitted = counts.admitted + 1
+  if log.debug then log.debug('admitted %s port %d', ip, port) end
+  local made, err, name = endpoint._context.core:accept(data, endpoint._terms, loop.now())
+  if not made then return endpoint:_warn(err, name) end
+  endpoint:_adopt(Session:new(true, endpoint._context, endpoint._trace), made, ip, port)
+end
+
+-- Goes on with a datagram that has waited.
+local function takeUp(endpoint, data, ip, port, session, pass)
+  endpoint._backlog = endpoint._backlog - #data
+  if session then session._postponed = session._postponed - 1 end
+  if not endpoint._udp then return end
+  if pass then return admit(endpoint, data, ip, port, pass) end
+  local first = endpoint._peers:find(ip, port)
+  if not first then return examine(endpoint, data, ip, port) end
+  local cause = offerAll(endpoint, first, data, false)
+  if cause then endpoint:_drop(cause, ip, port) end
+end
+
+-- Takes a datagram up in this turn of the loop or in one to come: a step of a handshake costs a hundred
+-- times what other datagrams do, and established sessions do not wait for it. `session` is the one that it
+-- waits for; nil with the `pass` of a hello that the gate has admitted.
+function postpone(endpoint, data, ip, port, session, pass)
+  if endpoint._backlog + #data > BACKLOG_BYTES then return endpoint:_drop('backlog', ip, port) end
+  endpoint._backlog = endpoint._backlog + #data
+  if session then session._postponed = session._postponed + 1 end
+  turns.run(takeUp, endpoint, data, ip, port, session, pass)
+end
+
+--- Takes one datagram from a socket of the endpoint's.
+--- @param endpoint dtls.Endpoint
+--- @param data string
+--- @param ip string as luv reports it
+--- @param port integer
+function arrival.receive(endpoint, data, ip, port)
+  local counts = endpoint._stats
+  counts.datagramsIn = counts.datagramsIn + 1
+  counts.bytesIn = counts.bytesIn + #data
+  local session = endpoint._peers:find(ip, port)
+  if not session or (isHello(data) and endpoint._gate) then
+    examine(endpoint, data, ip, port, session)
+  else
+    deliver(endpoint, data, ip, port, session)
+  end
+end
+
+return arrival
