@@ -1,6 +1,7 @@
 --- The second law: mutate, then drain. What a session wants done is done to the last of it, and
 --- user code runs nowhere else.
 
+local core = require('dtls_core')
 local guard = require('dtls/guard')
 local log = require('dtls/log')
 local question = require('dtls/question')
@@ -8,6 +9,9 @@ local resumption = require('dtls/resumption')
 local stats = require('dtls/stats')
 
 local drain = {}
+
+-- `poll` says by a number what there is: see src/lua.rs.
+local kinds = core.kinds
 
 --- Sends a datagram. One that the socket refuses is a lost one, and counted.
 --- @return true|nil, string?, string?
@@ -123,7 +127,8 @@ local function act(endpoint, session)
   while session._core do
     drain.tell(session)
     if not session._core then return end
-    local kind, a, b, c = session._core:poll()
+    local number, a, b, c = session._core:poll()
+    local kind = kinds[number]
     if kind == 'message' then
       session:emit('message', a)
     elseif kind == 'timeout' then
@@ -162,9 +167,10 @@ end
 
 --- Sends what a session still has to send, and nothing else: nobody will hear more of it.
 function drain.flush(endpoint, session)
-  local kind, datagram
+  local number, kind, datagram
   repeat
-    kind, datagram = session._core:poll()
+    number, datagram = session._core:poll()
+    kind = kinds[number]
     if kind == 'transmit' then drain.sendTo(endpoint, session, datagram) end
   until kind == 'timeout'
 end
