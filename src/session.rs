@@ -402,6 +402,11 @@ impl Session {
         }
     }
 
+    /// What has happened so far.
+    pub fn counts(&self) -> &Counts {
+        self.counter.counts()
+    }
+
     /// Whether this client's handshake goes before that of the peer, whose hello to us has this random. Two
     /// ends that connect to each other at the same moment both find the same one, and the other waits.
     pub fn goes_before(&self, random: &[u8; 32]) -> bool {
@@ -411,11 +416,6 @@ impl Session {
             engine.ssl().client_random(&mut own);
             matches!(self.role, Role::Client { .. }) && own < *random
         })
-    }
-
-    /// What has happened so far.
-    pub fn counts(&self) -> &Counts {
-        self.counter.counts()
     }
 
     /// What the handshake has shown; `None` until it is complete.

@@ -7,6 +7,8 @@
 --- @class dtls_core
 --- @field version string this library's
 --- @field openssl_version string
+--- @field kinds string[] what `Session:poll` says, by number: transmit, message, keylog, session, connected,
+---   question, closed, timeout
 local core = {}
 
 --- What a context is made of, types already checked.
@@ -223,7 +225,7 @@ function Session:expire(now) end
 --- @return table<string, integer|table<string, integer>>
 function Session:stats() end
 
---- @return 'transmit'|'message'|'keylog'|'session'|'connected'|'question'|'closed'|'timeout' kind
+--- @return integer kind by its place in `kinds`
 --- @return string|integer|nil what the datagram, the message, the line, the session's id, the question's
 ---   number, the reason, or when to call `expire`
 --- @return string? err with `closed`; with `session` what to keep for that id; with `question` its kind:
