@@ -172,6 +172,10 @@ describe('createServer', function ()
     { 'handshakeTimeout', 0, 'a whole number of milliseconds, 1 or more, got 0' },
     { 'handshakeTimeout', 2 ^ 31, 'a whole number of milliseconds, 1 or more, got 2147483648' },
     { 'idleTimeout', -1, 'a whole number of milliseconds, or 0 for none, got -1' },
+    { 'linger', 0.5, 'a whole number of milliseconds, or 0 for none, got 0.5' },
+    { 'linger', true, 'a whole number of milliseconds, or 0 for none, got boolean' },
+    { 'oversize', 'drop', "'send' or 'error', got string" },
+    { 'oversize', false, "'send' or 'error', got boolean" },
     { 'maxSessions', 0, 'an integer, 1 or more, got 0' },
     { 'cookieSecret', 5, 'a string or a list of strings, got 5' },
   }) do

@@ -97,7 +97,10 @@ function Session:_beginKeepAlive()
   if given == nil then given = self._endpoint._keepAlive end
   local alarm = self._keeper
   if not given then
-    if alarm then alarm.message = nil end
+    if alarm then
+      alarm.message = nil
+      alarm:set(nil)
+    end
     return
   end
   alarm = alarm or Alarm.new(self, ring)
