@@ -3,8 +3,8 @@
 local helper = require('spec.helper')
 local program = require('spec.support.program')
 
-describe('doc/handshake.md', function ()
-  local text = helper.read('doc/handshake.md')
+for _, path in ipairs({ 'doc/handshake.md', 'doc/session.md' }) do describe(path, function ()
+  local text = helper.read(path)
 
   after_each(function ()
     program.stopAll()
@@ -21,4 +21,4 @@ describe('doc/handshake.md', function ()
       assert.equal(output, child.output)
     end)
   end
-end)
+end) end
