@@ -23,8 +23,8 @@ for _, library in ipairs(coap.LIBRARIES) do
   describe("keepAlive with CoAP's ping, to coap-server over " .. library .. ',', function ()
     it('keeps a quiet server, and notices when it does not run any more', function ()
       local peer, port = coap.server(library, { '-k', 'secret key' })
-      local id, session = 0, nil
-      session = ends.opened(ends.connect(port, {
+      local id = 0
+      local session = ends.opened(ends.connect(port, {
         psk = { identity = 'dev-1', key = 'secret key' },
         keepAlive = {
           message = function ()
