@@ -82,7 +82,7 @@ impl From<Deadlines> for Terms {
 /// - from the network: [`receive_untrusted`](Session::receive_untrusted), and from the clock:
 ///   [`expire`](Session::expire);
 /// - from the user: [`send`](Session::send), [`answer`](Session::answer),
-///   [`close`](Session::close), [`destroy`](Session::destroy);
+///   [`close`](Session::close), [`destroy`](Session::destroy), [`forget`](Session::forget);
 /// - [`poll`](Session::poll), which says what to do now, and
 ///   [`take_trace`](Session::take_trace), which says what has been done.
 ///
@@ -361,6 +361,17 @@ impl Session {
             self.outputs.clear();
             self.finish(Reason::Destroyed, None);
         }
+    }
+
+    /// Gives back the memory of a session that nobody will hear of again, but for what its getters return.
+    pub fn forget(&mut self) {
+        self.stage = Stage::Closed;
+        self.waiting = None;
+        self.engine = None;
+        self.screen = Screen::new(Expect::Server, 0);
+        self.outputs = VecDeque::new();
+        self.shown = Shown::default();
+        self.tracer = None;
     }
 
     /// Makes handshake datagrams smaller, because the network refused one of `refused` bytes: the

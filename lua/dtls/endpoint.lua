@@ -157,9 +157,9 @@ end
 function Endpoint:_forget(session)
   self._peers:remove(session)
   self._deadlines:remove(session)
-  session:_seen()
-  stats.keep(session)
-  session._core = nil
+  if session._past then stats.keep(session) end
+  session._past, session._core = session._core, nil
+  session._past:forget()
 end
 
 -- Time: one timer, for whatever is due first.
