@@ -192,6 +192,10 @@ impl UserData for LuaSession {
             this.0.destroy();
             Ok(())
         });
+        methods.add_method_mut("forget", |_, this, ()| {
+            this.0.forget();
+            Ok(())
+        });
         methods.add_method_mut("expire", |_, this, now: u64| {
             this.0.expire(now);
             Ok(())

@@ -105,7 +105,7 @@ impl From<Deadlines> for Terms {
 ///   [`expire`](Session::expire);
 /// - from the user: [`send`](Session::send), [`answer`](Session::answer),
 ///   [`set_mtu`](Session::set_mtu), [`give_up`](Session::give_up), [`close`](Session::close),
-///   [`destroy`](Session::destroy);
+///   [`destroy`](Session::destroy), [`forget`](Session::forget);
 /// - [`poll`](Session::poll), which says what to do now, and
 ///   [`take_trace`](Session::take_trace), which says what has been done.
 ///
@@ -375,6 +375,17 @@ impl Session {
             self.outputs.clear();
             self.finish(Reason::Destroyed, None);
         }
+    }
+
+    /// Gives back the memory of a session that nobody will hear of again, but for what its getters return.
+    pub fn forget(&mut self) {
+        self.stage = Stage::Closed;
+        self.waiting = None;
+        self.engine = None;
+        self.screen = Screen::new(Expect::Server, 0);
+        self.outputs = VecDeque::new();
+        self.shown = Shown::default();
+        self.tracer = None;
     }
 
     /// Takes the next output; [`Output::Timeout`] when there is nothing more to do.

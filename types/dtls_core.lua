@@ -218,6 +218,9 @@ function Session:close(now) end
 
 function Session:destroy() end
 
+--- Gives back the memory of a session that is not needed any more: `established` and `stats` go on.
+function Session:forget() end
+
 --- @param now integer
 function Session:expire(now) end
 

@@ -16,7 +16,7 @@ local server = dtls.createServer({ psk = { bench = 'a key of 16 byte' }, idleTim
 assert(server:listen(0, '127.0.0.1'))
 print(server:address().port)
 
-local stdin = uv.new_pipe()
+local stdin, atEnd = uv.new_pipe(), nil
 
 -- { user, system, messages, rss, lua }: microseconds and KiB.
 local function look()
@@ -42,13 +42,15 @@ local asked = {
   end,
   close = function ()
     local begin, before = uv.hrtime(), server:stats()
-    server:close(function () stdin:close() end)
-    uv.stop()
-    uv.run()
-    local after = server:stats()
-    print(('%d sessions in %.2f s, %d datagrams sent, %d refused by the socket, %d sessions left'):format(
-      before.sessions, (uv.hrtime() - begin) / 1e9, after.datagramsOut - before.datagramsOut,
-      after.sendErrors - before.sendErrors, after.sessions))
+    server:close()
+    stdin:close()
+    -- Called where the loop has run dry.
+    atEnd = function ()
+      local after = server:stats()
+      print(('%d sessions in %.2f s, %d datagrams sent, %d refused by the socket, %d sessions left'):format(
+        before.sessions, (uv.hrtime() - begin) / 1e9, after.datagramsOut - before.datagramsOut,
+        after.sendErrors - before.sendErrors, after.sessions))
+    end
   end,
 }
 
@@ -59,3 +61,4 @@ stdin:read_start(function (_, data)
 end)
 
 uv.run()
+if atEnd then atEnd() end

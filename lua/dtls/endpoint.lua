@@ -192,11 +192,11 @@ function Endpoint:_forget(session)
   self._peers:remove(session)
   if self._roam then self._roam:leave(session) end
   self._deadlines:remove(session)
-  session:_seen()
-  stats.keep(session)
   session:_disarm()
   peerSocket.close(self, session)
-  session._core = nil
+  if session._past then stats.keep(session) end
+  session._past, session._core = session._core, nil
+  session._past:forget()
 end
 
 -- Time: one timer, for whatever is due first.

@@ -34,6 +34,8 @@ local watch = require('dtls/watch')
 --- @field srtpProfile string? the SRTP protection profile, where one was agreed on
 --- @field private _context dtls.Context whose hooks are asked
 --- @field private _core dtls_core.Session? nil while a client looks for its peer, and at the end
+--- @field private _past dtls_core.Session? what the core was, at the end or where a client has gone on to
+---   another address: good for what it has shown and counted
 --- @field private _endpoint dtls.Endpoint?
 --- @field private _socket dtls.Udp? its own, where it does not send by the endpoint's: see peer_socket.lua
 --- @field private _dial dtls.Dial? a client's search for its peer
@@ -224,10 +226,9 @@ function Session:_establish()
 end
 
 --- @private What the handshake has shown, nil before it is complete. Most sessions are not asked, and of many
---- thousand each table would be one more for the garbage collector to walk; it is kept where one was, and at
---- the end.
+--- thousand each table would be one more for the garbage collector to walk.
 function Session:_seen()
-  if self._met and not self._shown then self._shown = self._core:established() end
+  if self._met and not self._shown then self._shown = (self._core or self._past):established() end
   return self._shown
 end
 

@@ -181,14 +181,14 @@ end
 function stats.ofSession(session)
   local copy = add(zeros(SESSION), session._counted or {})
   add(copy, session._tally or {})
+  if session._past then add(copy, session._past:stats()) end
   if session._core then add(copy, session._core:stats()) end
   return copy
 end
 
---- Keeps what a session's core has counted, which is about to go. A client may have had one before.
+--- Keeps what a core of a client's has counted that is about to go: it has tried more than two addresses.
 function stats.keep(session)
-  local before, counted = session._counted, session._core:stats()
-  session._counted = before and add(add(zeros(SESSION), before), counted) or counted
+  session._counted = add(add(zeros(SESSION), session._counted or {}), session._past:stats())
 end
 
 return stats
