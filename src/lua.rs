@@ -154,6 +154,9 @@ impl UserData for LuaGate {
                 Verdict::Discard(cause) => ("discard", cause.as_str()).into_lua_multi(lua),
             }
         });
+        methods.add_method_mut("set_secrets", |lua, this, secrets: Vec<LuaString>| {
+            or_refusal(lua, this.0.set_secrets(&to_bytes(secrets)).map(|()| true))
+        });
         methods.add_method_mut("spend", |_, this, (pass, wall_seconds): (LuaString, u64)| {
             Ok(this.0.spend(read_pass(&pass)?, wall_seconds))
         });

@@ -177,6 +177,11 @@ local Gate = {}
 ---   answers a cookie that is not accepted
 function Gate:examine(datagram, ip, port, wall_seconds) end
 
+--- Replaces the secrets, newest first; those that are refused leave all as it was.
+--- @param secrets string[]
+--- @return true|nil, string? option, string? sentence
+function Gate:set_secrets(secrets) end
+
 --- Notes that a hello has become a session.
 --- @param pass string what `examine` returned with `admit`
 --- @param wall_seconds integer
