@@ -44,7 +44,6 @@ function Endpoint:initialize(context, opts)
     totals = core.totals(),
   }
   self._trace = opts.trace
-  self._maxSessions = opts.maxSessions or 100 * 1000
   self._peers = Peers.new()
   self._deadlines = Deadlines.new()
   -- Searches for a peer that this socket is to be used for: see client.lua.
@@ -170,6 +169,11 @@ end
 --- @private Takes a session out of the table.
 function Endpoint:_forget(session)
   self._peers:remove(session)
+  if session._isServer then
+    local heir = self._peers:findServer(session._ip, session._port)
+    if heir then self._places:inherit(session, heir) end
+    self._places:leave(session)
+  end
   self._deadlines:remove(session)
   stats.keep(session)
   peerSocket.close(self, session)

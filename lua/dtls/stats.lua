@@ -39,9 +39,9 @@ local ENDPOINT = {
   stale = 0,
   --- Sessions that peers have begun, which takes an accepted cookie.
   admitted = 0,
-  --- Peers with an accepted cookie that were not admitted.
+  --- How often a peer with an accepted cookie was not admitted.
   refused = 0,
-  --- The same by cause.
+  --- The same by cause: the name of the limit, `busy`, or `accept` for the hook.
   --- @type table<string, integer>
   refusals = {},
 
@@ -55,14 +55,16 @@ local ENDPOINT = {
   --- The same by the name of the error; `ETIMEDOUT` for those that came to no end in time.
   --- @type table<string, integer>
   failures = {},
-  --- Handshakes that this end has given up: the user has closed the session, or a client has tried another
-  --- address.
+  --- Handshakes that this end has given up: the user has closed the session, a client has tried another
+  --- address, or they were `superseded` or `yielded`.
   abandoned = 0,
 
   --- Sessions that ended because their peer has restarted and has a new one.
   replaced = 0,
   --- Handshakes that ended because their peer has begun another.
   superseded = 0,
+  --- Handshakes that ended to make room for newer ones, at a limit.
+  yielded = 0,
 
   --- Messages that peers have sent.
   messagesIn = 0,
