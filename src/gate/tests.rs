@@ -204,7 +204,7 @@ fn secrets_that_are_replaced_leave_cookies_good_that_peers_are_on_their_way_with
     assert_ne!(first, second);
     let mut alike = Gate::with_secrets(&[secret(2)]).unwrap();
     assert_eq!(second, cookie_for(&mut alike, NOW), "the newest signs");
-    let mut good = |gate: &mut Gate| {
+    let good = |gate: &mut Gate| {
         [&random, &first, &second].map(|cookie| admits(gate, &hello(1, 1, cookie), HERE, NOW))
     };
     assert_eq!(good(&mut gate), [false, true, true]);
