@@ -42,6 +42,7 @@ build = {
       ['dtls.emitter'] = 'lua/dtls/emitter.lua',
       ['dtls.endpoint'] = 'lua/dtls/endpoint.lua',
       ['dtls.guard'] = 'lua/dtls/guard.lua',
+      ['dtls.heap'] = 'lua/dtls/heap.lua',
       ['dtls.interpreted'] = 'lua/dtls/interpreted.lua',
       ['dtls.keylog'] = 'lua/dtls/keylog.lua',
       ['dtls.keys'] = 'lua/dtls/keys.lua',

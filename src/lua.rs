@@ -40,6 +40,13 @@ fn open(lua: &Lua) -> LuaResult<LuaTable> {
     module.set("generate_certificate", lua.create_function(generate_certificate)?)?;
     module.set("totals", lua.create_function(|_, ()| Ok(LuaTotals(Rc::default())))?)?;
     module.set("is_session", lua.create_function(is_session)?)?;
+    module.set(
+        "trim_heap",
+        lua.create_function(|_, ()| {
+            crate::trim_heap();
+            Ok(())
+        })?,
+    )?;
     socket::register(lua, &module)?;
     Ok(module)
 }

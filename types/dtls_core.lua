@@ -58,6 +58,9 @@ function core.gate(wall_seconds, secrets) end
 --- @return string|nil cert, string key_or_sentence, string? fingerprint256
 function core.generate_certificate(names, days) end
 
+--- Gives memory that is free back to the system, where the C library does not by itself.
+function core.trim_heap() end
+
 --- Whether a string may be what `established().session` was once.
 --- @param kept string
 --- @return boolean

@@ -8,6 +8,7 @@ local arrival = require('dtls/arrival')
 local core = require('dtls_core')
 local drain = require('dtls/drain')
 local guard = require('dtls/guard')
+local heap = require('dtls/heap')
 local interpreted = require('dtls/interpreted')
 local log = require('dtls/log')
 local loop = require('dtls/loop')
@@ -162,6 +163,7 @@ function Endpoint:_adopt(session, made, ip, port, target)
   session._postponed = session._postponed or 0
   if not session._isServer then self._stats.started = self._stats.started + 1 end
   self._peers:add(session)
+  heap.take()
   if self._sockets.perPeerSocket and session._isServer then peerSocket.open(self, session) end
   drain.run(self, session)
 end
@@ -177,7 +179,10 @@ function Endpoint:_forget(session)
   self._deadlines:remove(session)
   stats.keep(session)
   peerSocket.close(self, session)
+  -- What it holds is freed now, not when the collector finds it, to whom it looks as small as any userdata.
+  session._core:destroy()
   session._core = nil
+  heap.give()
 end
 
 -- Time: one timer, for whatever is due first.
