@@ -2,6 +2,7 @@
 
 local dtls = require('dtls')
 local helper = require('spec.helper')
+local namespace = require('spec.support.namespace')
 local program = require('spec.support.program')
 local uv = helper.uv
 
@@ -57,6 +58,27 @@ describe('the socket of an endpoint', function ()
     helper.run()
   end)
 
+  it('leaves no descriptor behind where the loop does not take it', function ()
+    local probe = uv.new_udp()
+    local methods = getmetatable(probe).__index
+    local open, recv_start = methods.open, methods.recv_start
+    finally(function () methods.open, methods.recv_start = open, recv_start end)
+    probe:close()
+    helper.run()
+    local before = descriptors()
+    for _, name in ipairs({ 'open', 'recv_start' }) do
+      methods.open, methods.recv_start = open, recv_start
+      methods[name] = function () return nil, 'ENOMEM: not enough memory', 'ENOMEM' end
+      for _, options in ipairs({ {}, { reusePort = true } }) do
+        local server, bound, err, code = listening(options, '127.0.0.1')
+        assert.same({ nil, 'ENOMEM: not enough memory', 'ENOMEM' }, { bound, err, code })
+        server:close()
+      end
+      helper.run()
+      assert.equal(before, descriptors())
+    end
+  end)
+
   it('is open to IPv4 and IPv6 as :: and to IPv6 alone with ipv6Only', function ()
     local server
     for _, ipv6Only in ipairs({ false, true }) do
@@ -103,13 +125,41 @@ describe('the socket of an endpoint', function ()
     helper.finish(server)
   end)
 
-  it('gives its datagrams the ttl that it is asked for', function ()
-    -- What is sent to a peer of either family, as the peer sees it: by the system's own record of the socket.
-    local server = listening({ ttl = 3 }, '::')
-    local client = helper.connect(server:address().port, { ttl = 255, recvBufferSize = 40000 })
-    helper.runUntil(function () return client:getProtocol() end)
-    assert.equal(80000, client._endpoint:getRecvBufferSize())
-    helper.finish(client, server)
+  -- Nothing with another ttl gets through: 3 from a server, of either family, and 5 from its clients.
+  namespace.it('gives its datagrams the ttl that it is asked for', function ()
+    local output = namespace.run([[
+      for _, command in ipairs({ 'iptables', 'ip6tables' }) do
+        local field = command == 'iptables' and 'ttl --ttl-eq' or 'hl --hl-eq'
+        for side, ttl in pairs({ sport = 3, dport = 5 }) do
+          shell(('%s -A INPUT -p udp --%s 5684 -m %s %d -j ACCEPT'):format(command, side, field, ttl))
+        end
+        shell(command .. ' -A INPUT -p udp -j DROP')
+      end
+      local identity = dtls.generateCertificate()
+      for _, perPeerSocket in ipairs({ false, true }) do
+        local server = dtls.createServer({
+          cert = identity.cert, key = identity.key, ttl = 3, perPeerSocket = perPeerSocket,
+        })
+        assert(server:listen(5684, '::'))
+        local left = 2
+        for _, host in ipairs({ '127.0.0.1', '::1' }) do
+          dtls.connect({
+            host = host, port = 5684, ttl = 5, rejectUnauthorized = false, handshakeTimeout = 2000,
+          }, function (session)
+            print('connected to ' .. host)
+            session:destroy()
+            left = left - 1
+            if left == 0 then server:close() end
+          end):on('error', function (err)
+            print(err)
+            os.exit(1)
+          end)
+        end
+        uv.run()
+      end
+    ]])
+    assert.equal(2, select(2, output:gsub('connected to 127.0.0.1\n', '')))
+    assert.equal(2, select(2, output:gsub('connected to ::1\n', '')))
   end)
 
   it('reads bursts whole with any recvBatch', function ()
@@ -194,6 +244,30 @@ describe('a port that processes share', function ()
     assert.same({ 1, 0 }, { counts(second) })
     client:destroy()
     relay.close()
+  end)
+
+  it('stays what it is to the peers that have sockets of their own, whoever joins', function ()
+    local first = program.script('share.lua', { 0 }, { PER_PEER = '1' })
+    local port = tonumber(first:waitFor('port (%d+)'))
+    local sessions, heard = {}, 0
+    for index = 1, 20 do
+      local session = dtls.connect({ port = port, rejectUnauthorized = false })
+      session:on('message', function () heard = heard + 1 end)
+      sessions[index] = session
+    end
+    helper.runUntil(function ()
+      for _, session in ipairs(sessions) do
+        if not session:getProtocol() then return false end
+      end
+      return true
+    end)
+    -- Without sockets of their own, every other peer would be this one's now.
+    local second = program.script('share.lua', { port }, { PER_PEER = '1' })
+    second:waitFor('port')
+    for _, session in ipairs(sessions) do assert(session:send('still there?')) end
+    helper.runUntil(function () return heard == 20 end)
+    assert.same({ 0, 0 }, { counts(second) })
+    for _, session in ipairs(sessions) do session:destroy() end
   end)
 
   it('lets nobody in who is another user', function ()

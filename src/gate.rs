@@ -160,8 +160,7 @@ impl Gate {
         wall_seconds: u64,
     ) -> Verdict {
         let address = address.to_canonical();
-        let is_broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
-        if port == 0 || address.is_multicast() || address.is_unspecified() || is_broadcast {
+        if !is_answerable(address, port) {
             return Verdict::Discard(Discard::Address);
         }
         let hello = match Hello::read_untrusted(datagram) {
@@ -223,6 +222,13 @@ fn read(secrets: &[Vec<u8>]) -> Result<Vec<Secret>, Refusal> {
         return Err(Refusal::new("cookie_secret", sentence));
     }
     Ok(secrets.iter().map(|s| keyed(s)).collect())
+}
+
+/// Whether one peer can be at that address.
+pub fn is_answerable(address: IpAddr, port: u16) -> bool {
+    let address = address.to_canonical();
+    let is_broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
+    port != 0 && !address.is_multicast() && !address.is_unspecified() && !is_broadcast
 }
 
 fn keyed(secret: &[u8]) -> Secret {

@@ -62,12 +62,14 @@ pub mod record;
 pub mod resumption;
 pub mod screen;
 pub mod session;
+pub mod shape;
 pub mod socket;
 pub mod spent;
 pub mod srtp;
 pub mod suites;
 pub mod ticket;
 pub mod trace;
+pub mod trail;
 pub mod trust;
 
 mod ffi;

@@ -16,6 +16,7 @@ use crate::resumption::{self, Earlier};
 use crate::session::{Deadlines, Session, Terms, Totals};
 use crate::srtp;
 use crate::ticket::TicketKeys;
+use crate::trail::Trail;
 use bytes::Bytes;
 use mlua::prelude::*;
 use mlua::{MultiValue, UserData, UserDataMethods};
@@ -26,6 +27,7 @@ mod config;
 mod show;
 mod socket;
 mod stats;
+mod stray;
 mod trace;
 
 /// Opens the module: `require('dtls_core')`.
@@ -39,6 +41,8 @@ fn open(lua: &Lua) -> LuaResult<LuaTable> {
     module.set("gate", lua.create_function(gate)?)?;
     module.set("generate_certificate", lua.create_function(generate_certificate)?)?;
     module.set("totals", lua.create_function(|_, ()| Ok(LuaTotals(Rc::default())))?)?;
+    module.set("claim", lua.create_function(stray::claim)?)?;
+    module.set("is_answerable", lua.create_function(stray::is_answerable)?)?;
     module.set("is_session", lua.create_function(is_session)?)?;
     module.set(
         "trim_heap",
@@ -140,8 +144,12 @@ fn read_terms(terms: &LuaTable) -> LuaResult<Terms> {
     let is = |option: &str| LuaResult::Ok(terms.get::<Option<bool>>(option)?.unwrap_or(false));
     Ok(Terms {
         deadlines: Deadlines { handshake_ms: terms.get("handshake_ms")?, idle_ms: terms.get("idle_ms")? },
+        linger_ms: terms.get::<Option<u64>>("linger_ms")?.unwrap_or(Terms::LINGER_MS),
+        mtu: terms.get("mtu")?,
+        refuse_oversize: is("refuse_oversize")?,
         ask_server_name: is("ask_server_name")?,
         trace: is("trace")?,
+        roams: is("roams")?,
         tickets: terms.get::<Option<LuaUserDataRef<LuaTicketKeys>>>("tickets")?.map(|keys| keys.0.clone()),
         earlier: terms.get::<Option<LuaUserDataRef<LuaEarlier>>>("earlier")?.map(|earlier| earlier.0.clone()),
         totals: terms.get::<LuaUserDataRef<LuaTotals>>("totals")?.0.clone(),
@@ -201,10 +209,20 @@ impl UserData for LuaSession {
         methods.add_method_mut("take_trace", |lua, this, ()| {
             this.0.take_trace().map(|event| trace::table(lua, &event)).transpose()
         });
+        methods.add_method_mut("receive_stray", |_, this, (datagram, now): (LuaString, u64)| {
+            Ok(stray::outcome(this.0.receive_stray_untrusted(&datagram.as_bytes(), now)))
+        });
+        methods.add_method("newest", |_, this, ()| Ok(this.0.newest()));
         methods.add_method("goes_before", |_, this, pass: LuaString| {
             Ok(this.0.goes_before(&read_pass(&pass)?.random))
         });
         methods.add_method_mut("lower_mtu", |_, this, refused: usize| Ok(this.0.lower_mtu(refused)));
+        methods.add_method_mut("set_mtu", |_, this, bytes: u32| Ok(this.0.set_mtu(bytes)));
+        methods.add_method("heard_at", |_, this, ()| Ok(this.0.heard_at()));
+        methods.add_method_mut("give_up", |_, this, (sentence, now): (String, u64)| {
+            this.0.give_up(&sentence, now);
+            Ok(())
+        });
         answers(methods);
         type Export = (usize, LuaString, Option<LuaString>);
         methods.add_method_mut("export_keying_material", |lua, this, (length, label, context): Export| {
@@ -272,6 +290,7 @@ fn poll(lua: &Lua, session: &mut Session) -> LuaResult<MultiValue> {
         Output::Session(id, kept) => {
             ("session", lua.create_string(id)?, lua.create_string(kept.bytes())?).into_lua_multi(lua)
         }
+        Output::Trail(trail) => ("trail", trail.map(Trail::key)).into_lua_multi(lua),
         Output::Closed(reason, None) => ("closed", reason.as_str()).into_lua_multi(lua),
         Output::Closed(reason, Some(error)) => {
             ("closed", reason.as_str(), error.to_string(), error.name.as_str()).into_lua_multi(lua)

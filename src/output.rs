@@ -3,6 +3,7 @@
 use crate::error::Error;
 use crate::question::Question;
 use crate::resumption::Kept;
+use crate::trail::Trail;
 use bytes::Bytes;
 
 /// What a [`Session`](crate::Session) wants done, in order.
@@ -28,6 +29,10 @@ pub enum Output {
     /// This server's session can be resumed by this id: keep it, for the [`Question::CachedSession`] of a
     /// later one. Comes right before [`Output::Connected`].
     Session(Vec<u8>, Kept),
+    /// The peer's records can be known by this trail, or by none: look for the session by it where a datagram
+    /// comes from an unknown address. Only where the [`Terms`](crate::Terms) want it: once when the session is
+    /// open, and once more where the next record shows that there is none after all.
+    Trail(Option<Trail>),
     /// The session is over. Comes once, after everything else it had to say.
     Closed(Reason, Option<Error>),
     /// Call [`expire`](crate::Session::expire) at this time, in milliseconds on the caller's
@@ -40,7 +45,7 @@ pub enum Output {
 pub enum Reason {
     /// A close_notify was sent or received.
     Closed,
-    /// A deadline passed: the handshake's, with its error, or the idle timeout, without.
+    /// A deadline passed: the handshake's, with its error; the idle timeout, without; or the user's own.
     Timeout,
     /// A fatal error, which comes with it.
     Error,

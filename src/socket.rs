@@ -7,7 +7,8 @@
 //! It takes SO_REUSEPORT on all sockets of the port, and never SO_REUSEADDR. On Linux the two differ in who
 //! may come: with SO_REUSEADDR on both sides *anybody's* socket may be bound to a port that is in use, and the
 //! newest gets all that arrives; with SO_REUSEPORT alone it must be the same user's. libuv sets SO_REUSEADDR on
-//! every descriptor that it is given, so [`keep_to_user`] takes it off again.
+//! every descriptor that it is given, so [`keep_to_user`] takes it off again. (A program that tries all the time
+//! might come in the moment between. It can keep datagrams from us, and read nothing.)
 //!
 //! # Descriptors
 //!
@@ -112,7 +113,9 @@ fn reserve(most: u64) -> u64 {
 ///
 /// EBADF where it is none.
 pub fn keep_to_user(socket: RawFd) -> io::Result<()> {
-    ffi::set_option(socket, libc::SOL_SOCKET, libc::SO_REUSEADDR, 0)
+    // libuv sets what lets a second socket in, and on BSDs that is SO_REUSEPORT.
+    let reuse = if SHARES { libc::SO_REUSEADDR } else { libc::SO_REUSEPORT };
+    ffi::set_option(socket, libc::SOL_SOCKET, reuse, 0)
 }
 
 /// Takes the next datagram out of a socket's queue: `None` where there is none. An error that the socket

@@ -85,6 +85,11 @@ impl Tracer {
         self.events.push_back(event);
     }
 
+    /// Forgets the pending record: it was somebody else's.
+    pub fn forget(&mut self) {
+        self.pending = None;
+    }
+
     /// Notes that the last `rest` bytes of a datagram of this length were no record, and dropped.
     pub fn malformed(&mut self, datagram: usize, rest: usize) {
         self.judged(None);

@@ -152,6 +152,23 @@ function admission.admit(endpoint, data, ip, port, pass)
   guard.raise(failure)
 end
 
+--- Counts a session at its new address (roam.lua). A peer that has begun to restart at the old one was to
+--- have its place: it is a stranger now, and has to have one of its own.
+--- @param endpoint dtls.Server
+--- @param ip string where it was until now
+function admission.moved(endpoint, session, ip, port)
+  local places, host = endpoint._places, address.host(ip)
+  places:move(session, address.host(session._ip))
+  local left = endpoint._peers:findServer(ip, port)
+  if not left or left._host then return end
+  if places:full(host) then
+    endpoint._stats.yielded = endpoint._stats.yielded + 1
+    return drain.retire(endpoint, left, 'closed')
+  end
+  yield(endpoint, places.surplus, host, 1, 0)
+  places:settle(left, host)
+end
+
 --- Changes the limits that are given. Nobody who is established is ended by that; handshakes yield.
 --- @param endpoint dtls.Server
 --- @param limits table<string, integer> by the names of the options

@@ -15,6 +15,8 @@
 --- **Two endpoints that connect to each other at the same moment** have two handshakes, one in each
 --- direction, and a part of their messages would look alike. They go one after the other: the client whose
 --- random is the lesser goes first, and the other's hello is not heard until then. It is repeated.
+---
+--- What no session at its address takes may be of a peer that has moved: see roam.lua.
 
 local admission = require('dtls/admission')
 local drain = require('dtls/drain')
@@ -37,10 +39,11 @@ local function isHello(data)
   return kind == HANDSHAKE and high == 0 and low == 0 and byte(data, 14) == CLIENT_HELLO
 end
 
--- Hands a datagram to a session. Returns why it was dropped, if it was.
-local function offer(endpoint, session, data)
+-- Hands a datagram to a session. Returns why it was dropped, if it was. `before`: others were asked.
+local function offer(endpoint, session, data, before)
   local dropped = session._core:receive(data, loop.now())
   session._heard = true
+  if before and not dropped and session._state == 'open' then endpoint._peers:promote(session) end
   drain.run(endpoint, session)
   return dropped
 end
@@ -54,7 +57,7 @@ local function offerAll(endpoint, session, data, atOnce)
     -- A handler may end any session.
     local follower = session._next
     if session._core then
-      local dropped = offer(endpoint, session, data)
+      local dropped = offer(endpoint, session, data, cause)
       if not dropped then return nil end
       cause = cause or dropped
     end
@@ -65,12 +68,19 @@ end
 
 local postpone
 
+-- Whether a datagram is of a peer that has been at another address until now.
+local function hasMoved(endpoint, data, ip, port)
+  local roam = endpoint._roam
+  return roam and roam:receive(data, ip, port)
+end
+
 -- A datagram of a peer's.
 local function deliver(endpoint, data, ip, port, session)
   local cause, waitsFor = offerAll(endpoint, session, data, true)
+  if not (cause or waitsFor) or hasMoved(endpoint, data, ip, port) then return end
   if waitsFor then
     postpone(endpoint, data, ip, port, waitsFor)
-  elseif cause then
+  else
     endpoint:_drop(cause, ip, port)
   end
 end
@@ -79,6 +89,7 @@ end
 local function examine(endpoint, data, ip, port, session)
   local gate = endpoint._gate
   if not gate then return endpoint:_drop('unknown', ip, port) end
+  if endpoint.busy and not session and isHello(data) then return endpoint:_drop('busy', ip, port) end
   local now = os.time()
   local verdict, detail, stale = gate:examine(data, ip, port, now)
   if verdict == 'challenge' then
@@ -103,9 +114,13 @@ local function takeUp(endpoint, data, ip, port, session, pass)
   if not endpoint._udp then return end
   if pass then return admission.admit(endpoint, data, ip, port, pass) end
   local first = endpoint._peers:find(ip, port)
-  if not first then return examine(endpoint, data, ip, port) end
-  local cause = offerAll(endpoint, first, data, false)
-  if cause then endpoint:_drop(cause, ip, port) end
+  local cause
+  if first then
+    cause = offerAll(endpoint, first, data, false)
+    if not cause then return end
+  end
+  if hasMoved(endpoint, data, ip, port) then return end
+  if first then endpoint:_drop(cause, ip, port) else examine(endpoint, data, ip, port) end
 end
 
 -- Takes a datagram up in this turn of the loop or in one to come: a step of a handshake costs a hundred
@@ -128,12 +143,10 @@ function arrival.receive(endpoint, data, ip, port)
   counts.datagramsIn = counts.datagramsIn + 1
   counts.bytesIn = counts.bytesIn + #data
   local session = endpoint._peers:find(ip, port)
-  if not session and endpoint.busy and isHello(data) then
-    endpoint:_drop('busy', ip, port)
-  elseif not session or (isHello(data) and endpoint._gate) then
-    examine(endpoint, data, ip, port, session)
-  else
+  if session and not (endpoint._gate and isHello(data)) then
     deliver(endpoint, data, ip, port, session)
+  elseif session or not hasMoved(endpoint, data, ip, port) then
+    examine(endpoint, data, ip, port, session)
   end
 end
 

@@ -128,6 +128,7 @@ local function act(endpoint, session)
     if not session._core then return end
     local kind, a, b, c = session._core:poll()
     if kind == 'message' then
+      if session._asleep then session:_stir() end
       session:emit('message', a)
     elseif kind == 'timeout' then
       return a
@@ -142,6 +143,8 @@ local function act(endpoint, session)
       resumption.keep(session, a, b)
     elseif kind == 'connected' then
       welcome(endpoint, session)
+    elseif kind == 'trail' then
+      endpoint._roam:enter(session, a)
     else
       drain.retire(endpoint, session, a, b, c)
     end

@@ -4,6 +4,7 @@ local Deadlines = require('dtls/deadlines')
 local Emitter = require('dtls/emitter')
 local Peers = require('dtls/peers')
 local Udp = require('dtls/udp')
+local Roam = require('dtls/roam')
 local arrival = require('dtls/arrival')
 local core = require('dtls_core')
 local drain = require('dtls/drain')
@@ -35,17 +36,22 @@ function Endpoint:initialize(context, opts)
   self._context = context
   self._handshakeTimeout = opts.handshakeTimeout
   self._idleTimeout = opts.idleTimeout
+  self._linger, self._oversize, self._keepAlive = opts.linger, opts.oversize, opts.keepAlive
   self._sni = opts.sni
   -- What every accepted session is subject to, in the core's words.
   self._terms = {
     handshake_ms = self._handshakeTimeout or context.handshakeTimeout,
     idle_ms = self._idleTimeout or 5 * 60 * 1000,
+    linger_ms = self._linger,
+    refuse_oversize = self._oversize == 'error',
     ask_server_name = self._sni ~= nil,
     trace = watch(opts.trace) ~= nil,
+    roams = opts.roaming,
     totals = core.totals(),
   }
   self._trace = opts.trace
   self._peers = Peers.new()
+  self._roam = opts.roaming and Roam.new(self) or nil
   self._deadlines = Deadlines.new()
   -- Searches for a peer that this socket is to be used for: see client.lua.
   self._dials = {}
@@ -176,8 +182,10 @@ function Endpoint:_forget(session)
     if heir then self._places:inherit(session, heir) end
     self._places:leave(session)
   end
+  if self._roam then self._roam:leave(session) end
   self._deadlines:remove(session)
   stats.keep(session)
+  session:_disarm()
   peerSocket.close(self, session)
   -- What it holds is freed now, not when the collector finds it, to whom it looks as small as any userdata.
   session._core:destroy()
@@ -213,10 +221,12 @@ function Endpoint:_tick()
 end
 
 --- @private
-function Endpoint:_expire(session)
-  if not session._core then return end
-  session._core:expire(loop.now())
-  drain.run(self, session)
+function Endpoint:_expire(item)
+  -- An alarm (alarm.lua), or a session.
+  if item.wake then return item:wake(loop.now()) end
+  if not item._core then return end
+  item._core:expire(loop.now())
+  drain.run(self, item)
 end
 
 -- What went wrong, where it matters to nobody but whoever watches.

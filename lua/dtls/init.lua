@@ -15,8 +15,11 @@ local sni = require('dtls/sni')
 local sockets = require('dtls/sockets')
 local trace = require('dtls/trace')
 
--- Adds to what sessions can do.
+-- Add to what sessions can do.
+require('dtls/keepalive')
 require('dtls/keys')
+require('dtls/payload')
+require('dtls/timeout')
 
 local dtls = {
   _VERSION = core.version,
@@ -130,6 +133,12 @@ Context.__name = 'dtls.Context'
 ---   What is sent beyond it is dropped, fails with ENOBUFS, and `'drain'` tells when all has been sent
 --- @field socket? userdata|table a bound UDP handle of luv, or a dgram socket of Luvit, to be used instead of
 ---   one that is made, and given back at the end: bound, and not receiving
+--- @field linger? integer how long messages are still heard that the peer's close has overtaken on their
+---   way, where any are missing; 250 by default, 0 for not at all
+--- @field oversize? 'send'|'error' what becomes of a message over `maxPayload()`: it is sent, by default, and
+---   IP cuts it in pieces; or `session:send` fails with EMSGSIZE
+--- @field keepAlive? dtls.KeepAlive|false what a quiet peer is asked, that it may be told from one that is
+---   gone; false by default, and there to take back an endpoint's
 
 --- @class dtls.EndpointOptions: dtls.SessionOptions
 --- @field sni? table<string, dtls.Context>|dtls.SniHook
@@ -149,6 +158,8 @@ Context.__name = 'dtls.Context'
 --- @field accept? fun(peer: { ip: string, port: integer, family: string }): boolean? whether that address may
 ---   begin a handshake: asked when its cookie has come back and nothing is kept of it yet. It answers at
 ---   once, and anything but `true` refuses in silence
+--- @field roaming? boolean whether a peer keeps its session when its address changes; false by default, since
+---   whoever sees a peer's datagrams could have our answers sent elsewhere: `lua/dtls/roam.lua`
 --- @field cookieSecret? string|string[] 16 bytes or more, newest first, for processes that share an
 ---   address; random by default
 --- @field ticketKeys? string|string[]|false what session tickets are sealed with: 32 bytes or more, newest
@@ -159,6 +170,9 @@ Context.__name = 'dtls.Context'
 --- @field context? dtls.Context another than the endpoint's
 --- @field handshakeTimeout? integer
 --- @field idleTimeout? integer
+--- @field linger? integer
+--- @field oversize? 'send'|'error'
+--- @field keepAlive? dtls.KeepAlive|false
 --- @field trace? dtls.TraceHook
 --- @field host? string an IP address or a host name; '127.0.0.1' by default
 --- @field port integer
@@ -220,10 +234,14 @@ local function makeListener(caller, given, onConnection, check)
     sni = given.sni and sni.hook(caller, given.sni),
     handshakeTimeout = given.handshakeTimeout,
     idleTimeout = given.idleTimeout,
+    linger = given.linger,
+    oversize = given.oversize,
+    keepAlive = given.keepAlive,
     trace = given.trace,
     limits = given,
     accept = given.accept,
     sockets = sockets.terms(caller, given),
+    roaming = given.roaming,
     cookieSecret = secrets,
     ticketKeys = resumption.ring(caller, context, given.ticketKeys),
   })

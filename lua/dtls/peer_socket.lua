@@ -12,7 +12,7 @@
 ---
 --- The socket shares the listening one's port. It must be bound before it can be connected: connecting
 --- first would give it a port of its own. So there are two moments at which a datagram ends up in the
---- wrong queue, and both are certain to happen under load.
+--- wrong queue. They are short, and there are as many of them as peers.
 ---
 --- *Before it is bound*, and for as long as the kernel is on the way, datagrams of the peer are put into
 --- the listening socket's queue. They stay there.

@@ -2,9 +2,14 @@
 ---
 --- A peer has one session as a rule. It can have more: a peer that has restarted begins anew while its old
 --- session is still there, and we may be its client and its server at once. They form a chain, in the order
---- in which a datagram is offered to them.
+--- in which a datagram is offered to them. And peers behind one address translator may be given each other's
+--- addresses: then the last that was heard there comes first.
 
 local interpreted = require('dtls/interpreted')
+
+-- How many established sessions may be moved to one address. One is there as a rule; the others' peers have
+-- been given a new address by a translator, and have not been heard since.
+local MOST_AT_ONE_ADDRESS = 4
 
 --- @class dtls.Peers
 --- @field count integer how many sessions there are
@@ -24,10 +29,14 @@ local function rank(session)
   return session._isServer and 2 or 3
 end
 
-local function put(self, session)
+-- Puts a session behind those that come before it, and before those of its own rank where `first`.
+local function put(self, session, first)
   local ports = self.hosts[session._ip]
   local before, after = nil, ports[session._port]
-  while after and rank(after) <= rank(session) do before, after = after, after._next end
+  local own = rank(session)
+  while after and (rank(after) < own or (rank(after) == own and not first)) do
+    before, after = after, after._next
+  end
   session._next = after
   if before then before._next = session else ports[session._port] = session end
 end
@@ -63,8 +72,8 @@ function Peers:findServer(ip, port)
   return session
 end
 
---- Enters a session by its `_ip` and `_port`.
-function Peers:add(session)
+-- Enters a session by its `_ip` and `_port`.
+local function link(self, session, first)
   local ip, port = session._ip, session._port
   local ports = self.hosts[ip]
   if not ports then
@@ -72,15 +81,12 @@ function Peers:add(session)
     self.hosts[ip], self.perHost[ip] = ports, 0
   end
   if not ports[port] then self.perHost[ip] = self.perHost[ip] + 1 end
-  put(self, session)
-  self.count = self.count + 1
+  put(self, session, first)
 end
 
---- Takes out a session that is in it.
-function Peers:remove(session)
+local function unlink(self, session)
   local ip, port = session._ip, session._port
   pull(self, session)
-  self.count = self.count - 1
   if self.hosts[ip][port] then return end
   local left = self.perHost[ip] - 1
   if left > 0 then
@@ -90,19 +96,56 @@ function Peers:remove(session)
   end
 end
 
+--- Enters a session by its `_ip` and `_port`.
+function Peers:add(session)
+  link(self, session)
+  self.count = self.count + 1
+end
+
+--- Takes out a session that is in it.
+function Peers:remove(session)
+  unlink(self, session)
+  self.count = self.count - 1
+end
+
+--- Whether a session may come to an address: each that is there is a try for every datagram that comes from
+--- there and is none of theirs.
+function Peers:hasRoom(ip, port)
+  local established = 0
+  local session = self:find(ip, port)
+  while session do
+    if session._state ~= 'handshaking' then established = established + 1 end
+    session = session._next
+  end
+  return established < MOST_AT_ONE_ADDRESS
+end
+
+--- Enters a session that is in it by another address, in front of those that are there.
+function Peers:move(session, ip, port)
+  unlink(self, session)
+  session._ip, session._port = ip, port
+  link(self, session, true)
+end
+
+--- Brings an established session to the front, since its peer is the last that was heard at its address.
+function Peers:promote(session)
+  pull(self, session)
+  put(self, session, true)
+end
+
 --- Finds a session its new place, now that it is established. Returns the one in which the same peer was
---- our client until now, if there is one.
+--- our client until now, if there is one: of several the last that was heard.
 --- @return dtls.Session?
 function Peers:establish(session)
   local older
   local each = self:find(session._ip, session._port)
   while each do
     local serves = each._isServer and session._isServer
-    if serves and each ~= session and each._state == 'open' then older = each end
+    if serves and each ~= session and each._state == 'open' then older = older or each end
     each = each._next
   end
   pull(self, session)
-  put(self, session)
+  put(self, session, true)
   return older
 end
 

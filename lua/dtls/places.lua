@@ -73,13 +73,18 @@ end
 --- @param now integer
 --- @return string? limit the name of the option
 function Places:refusal(host, known, now)
-  local limits, rate = self.limits, self.limits.maxHandshakeRate
+  local rate = self.limits.maxHandshakeRate
   -- A little more than it: a second may not divide evenly.
   if rate > 0 and clockOf(self, host, now) - now > SECOND - SECOND / rate + 0.001 then
     return 'maxHandshakeRate'
   end
-  if known then return nil end
-  local there = self.hosts[host]
+  if not known then return self:full(host) end
+end
+
+--- Which limit has no place for one more peer of a host, not even if handshakes yield.
+--- @return string? limit
+function Places:full(host)
+  local limits, there = self.limits, self.hosts[host]
   if there and not there.first and there.places >= limits.maxSessionsPerHost then
     return 'maxSessionsPerHost'
   end
@@ -161,6 +166,11 @@ function Places:move(session, host)
   if session._host then leavePlace(self, session) end
   takePlace(self, session, host)
   if underWay then joinLine(self, session) end
+end
+
+--- Gives a place to a session that has none.
+function Places:settle(session, host)
+  if not session._host then self:move(session, host) end
 end
 
 --- Gives the place of one session to another of the same peer that has none.

@@ -15,6 +15,7 @@ local watch = require('dtls/watch')
 --- - `'secureConnection'` `()` a client's handshake is complete. (A server's sessions come with the
 ---   server's `'connection'`.)
 --- - `'message'` `(data: string)` one datagram of the peer's.
+--- - `'timeout'` `()` there was silence for as long as `setTimeout` says; it ends nothing.
 --- - `'warning'` `(err: string, name: string)` a socket of its own (a client's, or by `perPeerSocket`) has
 ---   reported something that it survives, such as ECONNREFUSED while nobody listens where the peer should
 ---   be; or ESESSION where the option `session` is of no use: the handshake is a full one then.
@@ -38,6 +39,7 @@ local watch = require('dtls/watch')
 --- @field private _dial dtls.Dial? a client's search for its peer
 --- @field private _trace dtls.TraceHook? who is told what goes over the wire
 --- @field private _silent boolean? nobody is told anything yet
+--- @field private _closing boolean? the user has closed it
 local Session = Emitter:extend()
 
 --- @alias dtls.fail nil, string, string  nil, `NAME: sentence`, `NAME`
@@ -53,8 +55,8 @@ end
 --- Sends `data` as one datagram. It may be lost, overtaken or duplicated on its way, as UDP is.
 ---
 --- Fails with ENOTCONN before the handshake is complete and after the end, with EINVAL for an empty
---- message, with EMSGSIZE for one over 16384 bytes, and with libuv's name where the socket refuses
---- it: the session goes on after each.
+--- message, with EMSGSIZE for one over 16384 bytes, or over `maxPayload()` with `oversize = 'error'`, and
+--- with libuv's name where the socket refuses it: the session goes on after each.
 ---
 --- @param data string
 --- @param callback? fun(err: string?, name: string?) called from the loop, in every case
@@ -77,7 +79,12 @@ function Session:_send(data)
     return nil, ('ENOTCONN: the session is %s'):format(self._state), 'ENOTCONN'
   end
   local datagram, err, name = self._core:send(data)
-  if datagram then return drain.sendTo(self._endpoint, self, datagram) end
+  if datagram then
+    local sent
+    sent, err, name = drain.sendTo(self._endpoint, self, datagram)
+    if sent and self._quiet then self:_stir() end
+    return sent, err, name
+  end
   -- A failure that has ended the session says so on the way out.
   drain.run(self._endpoint, self)
   return nil, err, name
@@ -97,6 +104,8 @@ function Session:close(callback)
     end
   end
   if self._core then
+    self._closing = true
+    self:_disarm()
     self._core:close(loop.now())
     drain.run(self._endpoint, self)
   elseif self._dial then
@@ -127,13 +136,6 @@ function Session:remoteAddress()
   if not self._ip then return nil, 'ENOTCONN: the peer has no address yet', 'ENOTCONN' end
   local ip = address.unmapped(self._ip)
   return { ip = ip, port = self._port, family = address.family(ip) }
-end
-
---- The longest message, in bytes, whose datagram is no larger than the option `mtu`
---- (DTLS_get_data_mtu(3)). nil before the handshake is complete.
---- @return integer?
-function Session:maxPayload()
-  return self._shown and self._shown.max_payload
 end
 
 --- The protocol version, `DTLSv1.2`. nil before the handshake is complete.
@@ -208,6 +210,8 @@ function Session:_establish()
   self.alpnProtocol = self._shown.alpn_protocol
   self.srtpProfile = self._shown.srtp_profile
   if self._dial then self._dial:arrive() end
+  if self._quiet then self:_stir() end
+  self:_beginKeepAlive()
 end
 
 --- @private Tells the end, once.

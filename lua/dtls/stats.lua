@@ -66,6 +66,11 @@ local ENDPOINT = {
   --- Handshakes that ended to make room for newer ones, at a limit.
   yielded = 0,
 
+  --- How often a session's peer has come to another address.
+  moves = 0,
+  --- How often a session has tried whether a datagram from another address is its peer's.
+  roamTrials = 0,
+
   --- Messages that peers have sent.
   messagesIn = 0,
   --- Their bytes.
@@ -110,6 +115,9 @@ local SESSION = {
   messagesOut = 0,
   --- Their bytes.
   messageBytesOut = 0,
+
+  --- How often the peer has come to another address.
+  moves = 0,
 
   --- How often a flight of the handshake was sent again.
   retransmissions = 0,

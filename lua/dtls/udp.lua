@@ -109,8 +109,8 @@ function Udp:connect(ip, port)
   return true
 end
 
--- luv reports a link-local address without its scope (`fe80::1`), and without one it leads nowhere. Whoever
--- reaches a socket that is bound to such an address is on the same link.
+-- luv reports a link-local address without its scope (`fe80::1`). Whoever reaches a socket that is bound to
+-- such an address is on the same link. (Linux knows that; other systems want to be told.)
 function Udp:_target(ip)
   if self.scope and ip:match('^fe[89ab]') and not ip:find('%', 1, true) then return ip .. self.scope end
   return ip

@@ -1,6 +1,7 @@
---- Peers that go no further than their cookie, by the thousand, in a process of their own: `half_open.lua PORT
---- COUNT HOSTS` has COUNT of them from so many addresses of 127.0.0.0/8 say hello, return their cookies, and
---- say no more. It prints `begun` and how many of them the server has answered, and stays until it is ended.
+--- Peers that go no further than their cookie, by the thousand, in a process of their own: `half_open.lua
+--- PORT COUNT HOSTS` has COUNT of them from so many addresses of 127.0.0.0/8 say hello, return their cookies,
+--- and say no more. It prints `begun` and how many of them the server has answered, and stays until it is
+--- ended.
 
 local hello = require('spec.support.hello')
 local uv = require('luv')

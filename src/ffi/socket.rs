@@ -113,6 +113,8 @@ pub fn interface_index(name: &str) -> Option<u32> {
 }
 
 /// How many descriptors this process may have. getrlimit(2).
+// Some systems count them with a sign.
+#[allow(clippy::unnecessary_cast)]
 pub fn most_descriptors() -> u64 {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: fills in a structure that is alive.
