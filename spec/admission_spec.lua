@@ -1,3 +1,4 @@
+local Nat = require('spec.support.nat')
 local dtls = require('dtls')
 local ends = require('spec.support.ends')
 local helper = require('spec.helper')
@@ -7,6 +8,7 @@ local strangers = require('spec.support.strangers')
 
 after_each(function ()
   strangers.closeAll()
+  Nat.closeAll()
   ends.closeAll()
 end)
 
@@ -112,6 +114,39 @@ describe('a server at its maxSessionsPerHost', function ()
     untilRefused(server, 1)
     strangers.admitted(port, '127.0.0.2')
     assertCounts(server, 3, 3, { maxSessionsPerHost = 1 }, 0)
+  end)
+end)
+
+describe('a server whose peer moves', function ()
+  -- A peer that is about to move, and a stranger at the address that it has left, who seems to be restarting.
+  local function leave(limits)
+    local server, port = ends.certified(helper.merge({ roaming = true }, limits))
+    local nat = Nat.new(port)
+    local client = ends.opened(ends.trusting(nat.port))
+    helper.runUntil(function () return server:stats().connected == 1 end)
+    local old = nat:address()
+    nat:rebind('127.0.0.2')
+    local stranger = strangers.new(old.ip, old.port):begin(port)
+    helper.runUntil(function () return stranger.answered end)
+    assert.equal(1, server._places.places)
+    assert.equal('Echo: moved', ends.asked(client, 'moved'))
+    assert.equal(1, server:stats().moves)
+    return server, stranger
+  end
+
+  it('counts it to its new host, and whoever was to have its place as a peer of its own', function ()
+    local server, stranger = leave({ maxSessions = 2 })
+    assert.is_true(has(server, stranger))
+    assert.equal(2, server._places.places)
+    assert.equal(1, server._places.hosts['127.0.0.2'].places)
+    assert.equal(1, server._places.hosts['127.0.0.1'].places)
+  end)
+
+  it('has no place for both at its maxSessions', function ()
+    local server, stranger = leave({ maxSessions = 1 })
+    assert.is_false(has(server, stranger))
+    assertCounts(server, 1, 2, {}, 1)
+    assert.is_nil(server._places.hosts['127.0.0.1'])
   end)
 end)
 
