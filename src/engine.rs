@@ -75,7 +75,10 @@ impl Engine {
     pub fn shake_hands(&mut self) -> Result<bool, Error> {
         self.call(|tls| match tls.do_handshake() {
             Ok(()) => Ok(true),
-            Err(error) if error.code() == ErrorCode::WANT_READ => Ok(false),
+            Err(error) if error.code() == ErrorCode::WANT_READ => {
+                ffi::free_buffers(tls);
+                Ok(false)
+            }
             Err(error) => Err(Error::handshake(tls.ssl(), error.ssl_error())),
         })
     }
@@ -86,7 +89,10 @@ impl Engine {
             match self.call(|tls| tls.ssl_read(scratch)) {
                 Ok(length) => on_message(&scratch[..length]),
                 Err(error) => match error.code() {
-                    ErrorCode::WANT_READ => break Reading::Waits,
+                    ErrorCode::WANT_READ => {
+                        ffi::free_buffers(&mut self.tls);
+                        break Reading::Waits;
+                    }
                     ErrorCode::ZERO_RETURN => break Reading::Goodbye,
                     _ => break Reading::Failed(Error::established(error.ssl_error())),
                 },

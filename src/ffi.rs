@@ -2,6 +2,7 @@
 //! signatures. All hand-written `unsafe` lives here.
 #![allow(unsafe_code)]
 
+pub mod heap;
 pub mod raw_key;
 pub mod socket;
 
@@ -48,6 +49,7 @@ extern "C" {
     fn BIO_ADDR_free(address: *mut BioAddr);
     fn DTLSv1_listen(ssl: *mut sys::SSL, client: *mut BioAddr) -> c_int;
     fn DTLS_set_timer_cb(ssl: *mut sys::SSL, callback: TimerCallback);
+    fn SSL_free_buffers(ssl: *mut sys::SSL) -> c_int;
     fn SSL_CTX_use_psk_identity_hint(context: *mut sys::SSL_CTX, hint: *const c_char) -> c_int;
     fn SSL_get_psk_identity_hint(ssl: *const sys::SSL) -> *const c_char;
     fn SSL_CTX_get_security_callback(context: *const sys::SSL_CTX) -> Option<SecurityCallback>;
@@ -155,6 +157,16 @@ pub fn timeout(ssl: &SslRef) -> Option<Duration> {
     let seconds = u64::try_from(left.tv_sec).unwrap_or(0);
     let micros = u64::try_from(left.tv_usec).unwrap_or(0);
     (running == 1).then(|| Duration::from_secs(seconds) + Duration::from_micros(micros))
+}
+
+/// Gives back the buffers that records are read into and written from, SSL_free_buffers(3): 16 KiB, which DTLS
+/// takes anew for each attempt to read and keeps though there was nothing, whatever SSL_MODE_RELEASE_BUFFERS
+/// says. Does nothing where something is left in one.
+pub fn free_buffers(stream: &mut SslStream<Wire>) {
+    // SAFETY: the SSL is borrowed mutably through its stream, so nobody is reading from it.
+    unsafe {
+        SSL_free_buffers(stream.ssl().as_ptr());
+    }
 }
 
 /// Retransmits if the timer has expired, DTLSv1_handle_timeout(3). False where it expired once

@@ -129,14 +129,23 @@ impl Gate {
     ///
     /// A [`Refusal`] of `cookie_secret` where there is none, or one shorter than 16 bytes.
     pub fn with_secrets(secrets: &[Vec<u8>]) -> Result<Gate, Refusal> {
-        if secrets.is_empty() {
-            return Err(Refusal::new("cookie_secret", "must hold at least one secret"));
+        Ok(Gate { secrets: read(secrets)?, drawn: None, spent: Spent::default() })
+    }
+
+    /// Replaces the secrets by given ones, newest first. Cookies issued under one that stays in the list stay
+    /// good, and so do those of the random ones that are replaced: nobody knows them, so nobody could keep
+    /// them in the list, and an OpenSSL client whose cookie is refused hangs.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Gate::with_secrets`]; nothing changes then.
+    pub fn set_secrets(&mut self, secrets: &[Vec<u8>]) -> Result<(), Refusal> {
+        let mut secrets = read(secrets)?;
+        if self.drawn.take().is_some() {
+            secrets.append(&mut self.secrets);
         }
-        if let Some(short) = secrets.iter().find(|s| s.len() < LEAST_SECRET) {
-            let sentence = format!("must be at least {LEAST_SECRET} bytes long, got {}", short.len());
-            return Err(Refusal::new("cookie_secret", sentence));
-        }
-        Ok(Gate { secrets: secrets.iter().map(|s| keyed(s)).collect(), drawn: None, spent: Spent::default() })
+        self.secrets = secrets;
+        Ok(())
     }
 
     /// Judges a datagram from an address that has no session.
@@ -202,6 +211,17 @@ impl Gate {
             self.drawn = Some(window);
         }
     }
+}
+
+fn read(secrets: &[Vec<u8>]) -> Result<Vec<Secret>, Refusal> {
+    if secrets.is_empty() {
+        return Err(Refusal::new("cookie_secret", "must hold at least one secret"));
+    }
+    if let Some(short) = secrets.iter().find(|s| s.len() < LEAST_SECRET) {
+        let sentence = format!("must be at least {LEAST_SECRET} bytes long, got {}", short.len());
+        return Err(Refusal::new("cookie_secret", sentence));
+    }
+    Ok(secrets.iter().map(|s| keyed(s)).collect())
 }
 
 /// Whether one peer can be at that address.

@@ -91,3 +91,8 @@ pub use ticket::TicketKeys;
 pub fn openssl_version() -> &'static str {
     openssl::version::version()
 }
+
+/// Gives memory that is free back to the system, where the C library does not by itself.
+pub fn trim_heap() {
+    ffi::heap::trim();
+}

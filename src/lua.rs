@@ -45,6 +45,13 @@ fn open(lua: &Lua) -> LuaResult<LuaTable> {
     module.set("claim", lua.create_function(stray::claim)?)?;
     module.set("is_answerable", lua.create_function(stray::is_answerable)?)?;
     module.set("is_session", lua.create_function(is_session)?)?;
+    module.set(
+        "trim_heap",
+        lua.create_function(|_, ()| {
+            crate::trim_heap();
+            Ok(())
+        })?,
+    )?;
     socket::register(lua, &module)?;
     Ok(module)
 }
@@ -162,6 +169,9 @@ impl UserData for LuaGate {
                 Verdict::Admit(pass) => ("admit", lua.create_string(pass.to_bytes())?).into_lua_multi(lua),
                 Verdict::Discard(cause) => ("discard", cause.as_str()).into_lua_multi(lua),
             }
+        });
+        methods.add_method_mut("set_secrets", |lua, this, secrets: Vec<LuaString>| {
+            or_refusal(lua, this.0.set_secrets(&to_bytes(secrets)).map(|()| true))
         });
         methods.add_method_mut("spend", |_, this, (pass, wall_seconds): (LuaString, u64)| {
             Ok(this.0.spend(read_pass(&pass)?, wall_seconds))

@@ -18,6 +18,10 @@ use crate::hello::{read_u24, MESSAGE_HEADER};
 const WINDOW: u16 = 10;
 /// What a draft and a piece of one count for beside their bytes.
 const OVERHEAD: usize = 64;
+/// How many drafts there may be, and pieces of one: what a fragment costs grows with both, and a datagram
+/// holds five thousand. A chain of 32 KiB in datagrams of 256 bytes has 160 pieces.
+const MOST_DRAFTS: usize = 48;
+const MOST_PIECES: usize = 256;
 
 /// Handshake message types (RFC 5246 section 7.4, RFC 6347, RFC 6066, RFC 5077).
 #[allow(missing_docs)]
@@ -160,6 +164,8 @@ pub struct Reassembly {
     /// The type of the message before it.
     last: Option<u8>,
     drafts: Vec<Draft>,
+    /// What they cost together.
+    cost: usize,
     /// The HelloVerifyRequest that was taken.
     verify_request: Vec<u8>,
     /// Whether another has come since.
@@ -175,6 +181,8 @@ struct Draft {
     length: usize,
     /// Sorted by start, and without overlap.
     pieces: Vec<Piece>,
+    /// How many bytes they hold.
+    held: usize,
     touched: u32,
 }
 
@@ -191,6 +199,7 @@ impl Reassembly {
             next: sequence,
             last: None,
             drafts: Vec::new(),
+            cost: 0,
             verify_request: Vec::new(),
             cookie_refused: false,
             clock: 0,
@@ -231,12 +240,13 @@ impl Reassembly {
         self.cookie_refused = false;
         let next = self.next;
         self.drafts.retain(|other| ahead(other.sequence, next) < WINDOW);
+        self.cost = self.drafts.iter().map(Draft::cost).sum();
         let body: Vec<u8> = draft.pieces.into_iter().flat_map(|piece| piece.bytes).collect();
         if draft.kind == kind::HELLO_VERIFY_REQUEST {
             self.verify_request.clone_from(&body);
             // The server keeps nothing of us yet, so what is here already answers another hello: that of
             // the client which had our port before us.
-            self.drafts.clear();
+            self.clear();
         }
         Some(Message { kind: draft.kind, sequence: draft.sequence, body })
     }
@@ -250,6 +260,7 @@ impl Reassembly {
     /// Forgets what is unfinished: the handshake is over.
     pub fn clear(&mut self) {
         self.drafts = Vec::new();
+        self.cost = 0;
     }
 
     fn add_fragment_untrusted(&mut self, fragment: &Fragment) -> Result<(), Discard> {
@@ -271,12 +282,20 @@ impl Reassembly {
         self.clock = self.clock.wrapping_add(1);
         let touched = self.clock;
         let index = self.drafts.iter().position(|draft| draft.agrees(fragment)).unwrap_or_else(|| {
+            self.cost += OVERHEAD;
             self.drafts.push(Draft::of(fragment));
             self.drafts.len() - 1
         });
         let draft = &mut self.drafts[index];
         draft.touched = touched;
+        let before = draft.cost();
         let news = draft.insert(fragment.start, fragment.bytes);
+        self.cost += draft.cost() - before;
+        if draft.pieces.len() > MOST_PIECES {
+            // As a whole, so that the peer's next transmission finds it as if nothing had come yet.
+            self.drop_draft(index);
+            return Err(Discard::Overflow);
+        }
         self.make_room(touched)?;
         if news {
             Ok(())
@@ -287,16 +306,20 @@ impl Reassembly {
 
     /// Lets the drafts touched longest ago yield until the budget is kept.
     fn make_room(&mut self, newest: u32) -> Result<(), Discard> {
-        while self.drafts.iter().map(Draft::cost).sum::<usize>() > self.expect.budget() {
+        while self.cost > self.expect.budget() || self.drafts.len() > MOST_DRAFTS {
             let age = |draft: &Draft| newest.wrapping_sub(draft.touched);
             let Some(oldest) = (0..self.drafts.len()).max_by_key(|&i| age(&self.drafts[i])) else { break };
             let only_the_newest_is_left = age(&self.drafts[oldest]) == 0;
-            self.drafts.swap_remove(oldest);
+            self.drop_draft(oldest);
             if only_the_newest_is_left {
                 return Err(Discard::Overflow);
             }
         }
         Ok(())
+    }
+
+    fn drop_draft(&mut self, index: usize) {
+        self.cost -= self.drafts.swap_remove(index).cost();
     }
 }
 
@@ -312,6 +335,7 @@ impl Draft {
             kind: fragment.kind,
             length: fragment.length,
             pieces: Vec::new(),
+            held: 0,
             touched: 0,
         }
     }
@@ -321,12 +345,11 @@ impl Draft {
     }
 
     fn is_complete(&self) -> bool {
-        self.pieces.iter().map(|piece| piece.bytes.len()).sum::<usize>() == self.length
+        self.held == self.length
     }
 
     fn cost(&self) -> usize {
-        let pieces: usize = self.pieces.iter().map(|piece| piece.bytes.len() + OVERHEAD).sum();
-        pieces + OVERHEAD
+        self.held + (self.pieces.len() + 1) * OVERHEAD
     }
 
     /// Fills the gaps that `bytes` covers; what is there already stays. (A retransmission may cut
@@ -337,7 +360,7 @@ impl Draft {
         let end = start + bytes.len();
         let mut news = self.length == 0;
         let mut at = start;
-        let mut index = 0;
+        let mut index = self.pieces.partition_point(|piece| piece.start + piece.bytes.len() <= start);
         while at < end {
             let gap_end = match self.pieces.get(index) {
                 Some(piece) if piece.start <= at => {
@@ -349,6 +372,7 @@ impl Draft {
                 None => end,
             };
             let piece = Piece { start: at, bytes: bytes[at - start..gap_end - start].to_vec() };
+            self.held += piece.bytes.len();
             self.pieces.insert(index, piece);
             news = true;
             index += 1;

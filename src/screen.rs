@@ -19,9 +19,10 @@ use crate::record::{self, Record, ALERT, CHANGE_CIPHER_SPEC, DTLS_1_2, HANDSHAKE
 use crate::shape::SealedShape;
 use std::collections::VecDeque;
 
-/// How many sealed records that came too early are kept, and how many bytes of them.
+/// How many sealed records that came too early are kept, and how many bytes of them: the longest record, and
+/// a little. What is kept here and in [`Reassembly`] is below 32 KiB in a server that asks for no certificates.
 const HELD_RECORDS: usize = 16;
-const HELD_BYTES: usize = 24 * 1024;
+const HELD_BYTES: usize = 17 * 1024;
 
 /// How far the peer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,6 +171,13 @@ impl Screen {
         self.reassembly.clear();
         self.ready = VecDeque::new();
         self.alert = None;
+    }
+
+    /// Gives back everything: the session is over.
+    pub fn clear(&mut self) {
+        self.finish();
+        self.held = VecDeque::new();
+        self.held_bytes = 0;
     }
 
     fn admit_plaintext_untrusted(&mut self, record: &Record) -> Admission {

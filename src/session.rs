@@ -453,7 +453,7 @@ impl Session {
         self.stage = Stage::Closed;
         self.waiting = None;
         self.engine = None;
-        self.screen.finish();
+        self.screen.clear();
         self.ends_at = None;
         self.retransmit_at = None;
         self.doubted_until = None;

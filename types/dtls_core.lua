@@ -60,6 +60,9 @@ function core.gate(wall_seconds, secrets) end
 --- @return string|nil cert, string key_or_sentence, string? fingerprint256
 function core.generate_certificate(names, days) end
 
+--- Gives memory that is free back to the system, where the C library does not by itself.
+function core.trim_heap() end
+
 --- Whether a string may be what `established().session` was once.
 --- @param kept string
 --- @return boolean
@@ -182,6 +185,11 @@ local Gate = {}
 --- @return 'challenge'|'admit'|'discard' verdict, string? reply_or_cause, boolean? stale whether a challenge
 ---   answers a cookie that is not accepted
 function Gate:examine(datagram, ip, port, wall_seconds) end
+
+--- Replaces the secrets, newest first; those that are refused leave all as it was.
+--- @param secrets string[]
+--- @return true|nil, string? option, string? sentence
+function Gate:set_secrets(secrets) end
 
 --- Notes that a hello has become a session.
 --- @param pass string what `examine` returned with `admit`

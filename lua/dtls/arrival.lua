@@ -18,11 +18,9 @@
 ---
 --- What no session at its address takes may be of a peer that has moved: see roam.lua.
 
-local Session = require('dtls/session')
+local admission = require('dtls/admission')
 local drain = require('dtls/drain')
-local log = require('dtls/log')
 local loop = require('dtls/loop')
-local stats = require('dtls/stats')
 local turns = require('dtls/turns')
 
 local arrival = {}
@@ -92,6 +90,7 @@ end
 local function examine(endpoint, data, ip, port, session)
   local gate = endpoint._gate
   if not gate then return endpoint:_drop('unknown', ip, port) end
+  if endpoint.busy and not session and isHello(data) then return endpoint:_drop('busy', ip, port) end
   local now = os.time()
   local verdict, detail, stale = gate:examine(data, ip, port, now)
   if verdict == 'challenge' then
@@ -109,47 +108,12 @@ local function examine(endpoint, data, ip, port, session)
   end
 end
 
--- Finds the handshakes that are going on with a peer: the one that it has begun, and ours.
-local function handshakesWith(endpoint, ip, port)
-  local theirs, ours
-  local session = endpoint._peers:find(ip, port)
-  while session do
-    if session._state == 'handshaking' then
-      if session._isServer then theirs = session else ours = session end
-    end
-    session = session._next
-  end
-  return theirs, ours
-end
-
--- Makes a session for a peer that has returned its cookie.
-local function admit(endpoint, data, ip, port, pass)
-  local counts = endpoint._stats
-  local theirs, ours = handshakesWith(endpoint, ip, port)
-  if theirs and not endpoint._gate:is_spent(pass, os.time()) then
-    drain.retire(endpoint, theirs, 'replaced')
-  end
-  if ours and ours._core:goes_before(pass) then return endpoint:_drop('simultaneous', ip, port) end
-  if endpoint._peers.count >= endpoint._maxSessions then
-    counts.refused = counts.refused + 1
-    stats.count(counts.refusals, 'sessions')
-    if log.debug then log.debug('refused %s port %d: %d sessions', ip, port, endpoint._peers.count) end
-    return
-  end
-  if not endpoint._gate:spend(pass, os.time()) then return endpoint:_drop('repeated', ip, port) end
-  counts.admitted = counts.admitted + 1
-  if log.debug then log.debug('admitted %s port %d', ip, port) end
-  local made, err, name = endpoint._context.core:accept(data, endpoint._terms, loop.now())
-  if not made then return endpoint:_warn(err, name) end
-  endpoint:_adopt(Session:new(true, endpoint._context, endpoint._trace), made, ip, port)
-end
-
 -- Goes on with a datagram that has waited.
 local function takeUp(endpoint, data, ip, port, session, pass)
   endpoint._backlog = endpoint._backlog - #data
   if session then session._postponed = session._postponed - 1 end
   if not endpoint._udp then return end
-  if pass then return admit(endpoint, data, ip, port, pass) end
+  if pass then return admission.admit(endpoint, data, ip, port, pass) end
   local first = endpoint._peers:find(ip, port)
   local cause
   if first then

@@ -71,6 +71,7 @@ local function welcome(endpoint, session)
       session:getCipher().name)
   end
   local older = endpoint._peers:establish(session)
+  if session._isServer then endpoint._places:establish(session, older) end
   if not older then return announce(endpoint, session) end
   counts.replaced = counts.replaced + 1
   local failure = guard.call(nil, drain.retire, endpoint, older, 'replaced')

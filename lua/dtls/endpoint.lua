@@ -9,6 +9,7 @@ local arrival = require('dtls/arrival')
 local core = require('dtls_core')
 local drain = require('dtls/drain')
 local guard = require('dtls/guard')
+local heap = require('dtls/heap')
 local interpreted = require('dtls/interpreted')
 local log = require('dtls/log')
 local loop = require('dtls/loop')
@@ -49,7 +50,6 @@ function Endpoint:initialize(context, opts)
     totals = core.totals(),
   }
   self._trace = opts.trace
-  self._maxSessions = opts.maxSessions or 100 * 1000
   self._peers = Peers.new()
   self._roam = opts.roaming and Roam.new(self) or nil
   self._deadlines = Deadlines.new()
@@ -183,6 +183,7 @@ function Endpoint:_adopt(session, made, ip, port, target)
   session._postponed = session._postponed or 0
   if not session._isServer then self._stats.started = self._stats.started + 1 end
   self._peers:add(session)
+  heap.take()
   if self._sockets.perPeerSocket and session._isServer then peerSocket.open(self, session) end
   drain.run(self, session)
 end
@@ -190,13 +191,20 @@ end
 --- @private Takes a session out of the table.
 function Endpoint:_forget(session)
   self._peers:remove(session)
+  if session._isServer then
+    local heir = self._peers:findServer(session._ip, session._port)
+    if heir then self._places:inherit(session, heir) end
+    self._places:leave(session)
+  end
   if self._roam then self._roam:leave(session) end
   self._deadlines:remove(session)
   session:_disarm()
   peerSocket.close(self, session)
   if session._past then stats.keep(session) end
   session._past, session._core = session._core, nil
+  -- What it holds is freed now, not when the collector finds it, to whom it looks as small as any userdata.
   session._past:forget()
+  heap.give()
 end
 
 -- Time: one timer, for whatever is due first.

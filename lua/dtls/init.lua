@@ -148,7 +148,16 @@ Context.__name = 'dtls.Context'
 --- @field perPeerSocket? boolean gives every admitted peer a connected socket of its own on the same port, as
 ---   long as there are descriptors: see peer_socket.lua. Linux; false by default
 --- @field ipv6Only? boolean keeps IPv4 peers off an IPv6 address; `::` takes both by default
---- @field maxSessions? integer 100000 by default; peers beyond it get no answer
+--- @field maxSessions? integer how many peers may have a session, handshakes included; 100000 by default.
+---   What the limits are for, and who makes room for whom: admission.lua
+--- @field maxSessionsPerHost? integer the same of one host, which is an IPv4 address or an IPv6 /64; 1000 by
+---   default
+--- @field maxHandshakes? integer how many of them may be handshakes; 10000 by default
+--- @field maxHandshakeRate? integer how many handshakes a host may begin in a second; 0 by default, for no
+---   limit
+--- @field accept? fun(peer: { ip: string, port: integer, family: string }): boolean? whether that address may
+---   begin a handshake: asked when its cookie has come back and nothing is kept of it yet. It answers at
+---   once, and anything but `true` refuses in silence
 --- @field roaming? boolean whether a peer keeps its session when its address changes; false by default, since
 ---   whoever sees a peer's datagrams could have our answers sent elsewhere: `lua/dtls/roam.lua`
 --- @field cookieSecret? string|string[] 16 bytes or more, newest first, for processes that share an
@@ -229,7 +238,8 @@ local function makeListener(caller, given, onConnection, check)
     oversize = given.oversize,
     keepAlive = given.keepAlive,
     trace = given.trace,
-    maxSessions = given.maxSessions,
+    limits = given,
+    accept = given.accept,
     sockets = sockets.terms(caller, given),
     roaming = given.roaming,
     cookieSecret = secrets,

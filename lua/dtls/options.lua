@@ -88,6 +88,10 @@ kinds = {
   bytes = { function (v) return isInteger(v, 0, 65535) end, 'an integer, a number of bytes' },
   count = { function (v) return isInteger(v, 1, 2 ^ 31) end, 'an integer, 1 or more' },
   days = { function (v) return isInteger(v, 1, 36500) end, 'an integer from 1 to 36500' },
+  rate = {
+    function (v) return isInteger(v, 0, 2 ^ 31) end,
+    'an integer, a number in a second, or 0 for no limit',
+  },
   deadline = {
     function (v) return isInteger(v, 1, MOST_MS) end,
     'a whole number of milliseconds, 1 or more',
@@ -210,13 +214,19 @@ local socketOptions = {
   recvBatch = 'batch', sendQueueSize = 'bufferSize',
 }
 
+-- What a server can be told at any time.
+local limitOptions = {
+  maxSessions = 'count', maxSessionsPerHost = 'count', maxHandshakes = 'count', maxHandshakeRate = 'rate',
+}
+
 --- The options of each function: name to kind.
+options.setLimits = limitOptions
 options.createContext = contextOptions
-options.createEndpoint = with(with(contextOptions, with(sessionOptions, socketOptions)), {
+options.createEndpoint = with(with(contextOptions, with(sessionOptions, with(socketOptions, limitOptions))), {
   reusePort = 'boolean',
   perPeerSocket = 'boolean',
   ipv6Only = 'boolean',
-  maxSessions = 'count',
+  accept = 'hook',
   cookieSecret = 'strings',
   roaming = 'boolean',
   ticketKeys = 'ticketKeys',

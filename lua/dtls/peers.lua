@@ -65,6 +65,14 @@ function Peers:findClient(ip, port)
   return session
 end
 
+--- A session in which that peer is our client.
+--- @return dtls.Session?
+function Peers:findServer(ip, port)
+  local session = self:find(ip, port)
+  while session and not session._isServer do session = session._next end
+  return session
+end
+
 -- Enters a session by its `_ip` and `_port`.
 local function link(self, session, first)
   local ip, port = session._ip, session._port

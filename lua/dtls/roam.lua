@@ -50,6 +50,7 @@
 --- but handshake records: it has restarted, or was never established. That messages survive which are on
 --- their way to the old address when it is lost. That one without a trail is found among many.
 
+local admission = require('dtls/admission')
 local address = require('dtls/address')
 local core = require('dtls_core')
 local drain = require('dtls/drain')
@@ -178,7 +179,9 @@ local function move(self, session, ip, port)
   local from = session:remoteAddress()
   -- luv reports no scope: a link-local peer is on the link where it was.
   local scope = ip:find('^fe80:') and session._target and session._target:match('%%.*$')
+  local oldIp, oldPort = session._ip, session._port
   endpoint._peers:move(session, ip, port)
+  if session._isServer then admission.moved(endpoint, session, oldIp, oldPort) end
   session._target = scope and ip .. scope
   peerSocket.move(endpoint, session)
   if session._roamHost then

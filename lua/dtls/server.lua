@@ -1,13 +1,17 @@
 --- An endpoint that listens.
 
 local Endpoint = require('dtls/endpoint')
+local Places = require('dtls/places')
 local address = require('dtls/address')
+local admission = require('dtls/admission')
 local core = require('dtls_core')
 local loop = require('dtls/loop')
 local options = require('dtls/options')
 
 --- A server: an endpoint, with `listen`. Its events are the endpoint's.
 --- @class dtls.Server: dtls.Endpoint
+--- @field busy boolean whether new peers are turned away, in silence and without so much as a cookie, while
+---   those who have a session go on and may restart; false at first, and the user's to set at any time
 local Server = Endpoint:extend()
 
 --- Binds a UDP socket and accepts peers on it.
@@ -93,8 +97,8 @@ function Server:setTicketKeys(secrets)
 end
 
 --- Makes later sessions from another context: with a renewed certificate, say, or other CAs. Sessions
---- that there are go on as they were; tickets stay good where both contexts judge peers alike and have
---- the same certificates.
+--- that there are go on as they were; tickets stay good where both contexts judge peers alike and
+--- have the same certificates. Where no `handshakeTimeout` was given, it is that of the context's profile.
 ---
 --- Raises where the context has no certificate that a server could use.
 ---
@@ -105,6 +109,39 @@ function Server:setContext(context)
   local ready, option, sentence = context.core:check_server()
   if not ready then options.refuse(caller, option, sentence) end
   self._context = context
+  if not self._handshakeTimeout then self._terms.handshake_ms = context.handshakeTimeout end
+end
+
+--- Replaces the secrets of the cookies, from now on: newest first. The first signs, all are accepted, so
+--- peers that are on their way with a cookie get in where its secret is still in the list. To replace a
+--- secret, put the new one in front, on every host that shares it, and leave the old one out two minutes
+--- later.
+---
+--- Raises for an empty list and for a secret of less than 16 bytes; the secrets stay as they were.
+---
+--- @param secrets string|string[] 16 bytes or more each
+function Server:setCookieSecrets(secrets)
+  local caller = 'server:setCookieSecrets'
+  options.checkValue(caller, 'secrets', 'strings', secrets)
+  local list = options.asList(secrets)
+  local set, sentence, _
+  if self._gate then
+    set, _, sentence = self._gate:set_secrets(list)
+  else
+    set, _, sentence = core.gate(os.time(), list)
+  end
+  if not set then options.raise('%s: secrets %s', caller, sentence) end
+  self._cookieSecret = list
+end
+
+--- Changes some of the limits, from now on. No established session is ended by a lower one: new peers get in
+--- when enough of them have ended. Handshakes that are now too many yield.
+---
+--- @param limits { maxSessions?: integer, maxSessionsPerHost?: integer, maxHandshakes?: integer,
+---   maxHandshakeRate?: integer } those that are missing stay as they are
+function Server:setLimits(limits)
+  options.check('server:setLimits', options.setLimits, limits)
+  admission.setLimits(self, limits)
 end
 
 --- @private
@@ -128,6 +165,9 @@ end
 function Server:initialize(context, opts)
   Endpoint.initialize(self, context, opts)
   self._cookieSecret = opts.cookieSecret
+  self._places = Places.new(opts.limits)
+  self._accept = opts.accept
+  self.busy = false
   self._terms.tickets = opts.ticketKeys
 end
 

@@ -39,9 +39,9 @@ local ENDPOINT = {
   stale = 0,
   --- Sessions that peers have begun, which takes an accepted cookie.
   admitted = 0,
-  --- Peers with an accepted cookie that were not admitted.
+  --- How often a peer with an accepted cookie was not admitted.
   refused = 0,
-  --- The same by cause.
+  --- The same by cause: the name of the limit, `busy`, or `accept` for the hook.
   --- @type table<string, integer>
   refusals = {},
 
@@ -57,12 +57,14 @@ local ENDPOINT = {
   failures = {},
   --- Handshakes that the peer has given up for a newer one of its own.
   superseded = 0,
-  --- Handshakes that this end has given up: the user has closed the session, or a client has tried another
-  --- address.
+  --- Handshakes that this end has given up: the user has closed the session, a client has tried another
+  --- address, or they were `yielded`.
   abandoned = 0,
 
   --- Established sessions that ended because the same peer has established another.
   replaced = 0,
+  --- Handshakes that ended to make room for newer ones, at a limit.
+  yielded = 0,
 
   --- How often a session's peer has come to another address.
   moves = 0,

@@ -191,3 +191,36 @@ fn the_shortest_readable_hello_is_answered_with_less() {
     assert_eq!(datagram.len(), LEAST_HELLO);
     assert!(challenge(&mut gate, &datagram, HERE, 1000, NOW).len() < datagram.len());
 }
+
+#[test]
+fn secrets_that_are_replaced_leave_cookies_good_that_peers_are_on_their_way_with() {
+    let secret = |byte: u8| vec![byte; LEAST_SECRET];
+    let mut gate = Gate::random(NOW);
+    let random = cookie_for(&mut gate, NOW);
+    gate.set_secrets(&[secret(1)]).unwrap();
+    let first = cookie_for(&mut gate, NOW);
+    gate.set_secrets(&[secret(2), secret(1)]).unwrap();
+    let second = cookie_for(&mut gate, NOW);
+    assert_ne!(first, second);
+    let mut alike = Gate::with_secrets(&[secret(2)]).unwrap();
+    assert_eq!(second, cookie_for(&mut alike, NOW), "the newest signs");
+    let good = |gate: &mut Gate| {
+        [&random, &first, &second].map(|cookie| admits(gate, &hello(1, 1, cookie), HERE, NOW))
+    };
+    assert_eq!(good(&mut gate), [false, true, true]);
+    gate.set_secrets(&[secret(2)]).unwrap();
+    assert_eq!(good(&mut gate), [false, false, true]);
+    for refused in [vec![], vec![vec![3; LEAST_SECRET - 1]]] {
+        assert!(gate.set_secrets(&refused).is_err());
+    }
+    assert_eq!(good(&mut gate), [false, false, true]);
+    // Random ones nobody could have kept in the list.
+    let mut gate = Gate::random(NOW);
+    let random = cookie_for(&mut gate, NOW);
+    gate.set_secrets(&[secret(1)]).unwrap();
+    assert!(admits(&mut gate, &hello(1, 1, &random), HERE, NOW));
+    // They are changed no more.
+    let hours_later = NOW + 5 * WINDOWS_PER_SECRET * WINDOW;
+    let later = cookie_for(&mut gate, hours_later);
+    assert_eq!(later, cookie_for(&mut Gate::with_secrets(&[secret(1)]).unwrap(), hours_later));
+}

@@ -162,3 +162,48 @@ fn what_came_before_a_verify_request_answers_another_hello() {
     flight.add_untrusted(&whole(kind::SERVER_HELLO, 1, b"fresh")).unwrap();
     assert_eq!(bodies(&mut flight), [b"fresh"]);
 }
+
+#[test]
+fn a_datagram_of_tiny_fragments_costs_little() {
+    use std::time::{Duration, Instant};
+    const COUNT: usize = 65_507 / (MESSAGE_HEADER + 1);
+    let kinds = [
+        (Expect::Server, kind::CERTIFICATE),
+        (Expect::Client { certificate: true }, kind::CLIENT_KEY_EXCHANGE),
+        (Expect::Client { certificate: false }, kind::CLIENT_KEY_EXCHANGE),
+    ];
+    // Of message n's fragment: the message_seq, and how much the message is shorter than the longest. All are
+    // of one message, or of messages that all differ, or of some.
+    type Choice = fn(usize) -> (usize, usize);
+    let choices: [Choice; 3] = [|_| (1, 0), |n| (1 + n % 9, n % 4000), |n| (1 + n % 2, n / 200)];
+    for ((expect, kind), choose) in kinds.into_iter().flat_map(|kind| choices.map(|choose| (kind, choose))) {
+        let byte = |n: usize| {
+            let (sequence, shorter) = choose(n);
+            let length = expect.longest_message() - shorter;
+            // Every other byte, from the end.
+            fragment(kind, sequence as u16, length, length - 1 - 2 * n % length, b"x")
+        };
+        let body: Vec<u8> = (0..COUNT).flat_map(byte).collect();
+        let cost = || {
+            let begin = Instant::now();
+            let _ = Reassembly::new(expect, 0).add_untrusted(&body);
+            begin.elapsed()
+        };
+        let least = (0..5).map(|_| cost()).min();
+        assert!(least < Some(Duration::from_millis(2)), "{least:?} of {expect:?}");
+    }
+}
+
+#[test]
+fn a_message_in_too_many_pieces_is_begun_anew() {
+    let mut flight = server_flight();
+    let message: Vec<u8> = (0..1000).map(|n| n as u8).collect();
+    let piece =
+        |at: usize, length: usize| fragment(kind::SERVER_HELLO, 0, 1000, at, &message[at..at + length]);
+    let outcomes: Vec<_> = (0..300).map(|n| flight.add_untrusted(&piece(2 * n, 1))).collect();
+    assert_eq!(outcomes.iter().filter(|outcome| **outcome == Err(Discard::Overflow)).count(), 1);
+    for at in (0..1000).step_by(100) {
+        flight.add_untrusted(&piece(at, 100)).unwrap();
+    }
+    assert_eq!(bodies(&mut flight), [message.clone()]);
+}
