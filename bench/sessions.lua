@@ -7,7 +7,8 @@
 --   rounds    how often each is measured (7); the best counts, as others use the machine too
 -- Two loads: *steady*, 4000 messages a second, which leaves the server time to sleep; and *flat out*, as many
 -- as it can take, 128 of them under way at once. The latter has the few sessions in the processor's nearest
--- cache all the time, which no server with more to do ever sees.
+-- cache all the time, which no server with more to do ever sees. The system's part holds the delivery to the
+-- clients' sockets too, as many as there are sessions: on loopback it is the sender who pays for that.
 -- Clients live in processes of their own, 4000 to each, as every one of them takes an open file.
 
 local dtls = require('dtls')
