@@ -34,8 +34,8 @@ local function certified(options)
 end
 
 -- A client of that server behind a translator of its own: `{ nat, client, session }`.
-local function join(all, options)
-  local one = { nat = Nat.new(all.port) }
+local function join(all, options, ip)
+  local one = { nat = Nat.new(all.port, ip) }
   local count = #all.served
   one.client = ends.connect(one.nat.port, options or { ca = pki.ca('authority').cert })
   ends.opened(one.client)
@@ -141,6 +141,59 @@ describe('a peer that moves', function ()
     local stats = all.server:stats()
     assert.same({ 8, 8 }, { stats.moves, stats.connected })
     assert.is_true(stats.roamTrials <= 8 * 8, stats.roamTrials)
+  end)
+
+  it('is looked for on its host first', function ()
+    local all = certified()
+    for index = 1, 20 do join(all, trusting(TRACKLESS), '127.0.1.' .. index) end
+    local here = { join(all, trusting(TRACKLESS)), join(all, trusting(TRACKLESS)) }
+    for _, one in ipairs(here) do
+      one.nat:rebind()
+      assertInTouch(one, 'here')
+    end
+    assert.is_true(all.server:stats().roamTrials <= 2 + 2)
+  end)
+
+  -- Messages until one is answered; how many that took, or nil where none was.
+  local function knock(one, most)
+    local before = #one.client.seen
+    for count = 1, most do
+      assert(one.client:send('knock'))
+      local wait = helper.uv.hrtime() + 2e7
+      helper.runUntil(function () return one.client.seen[before + 1] or helper.uv.hrtime() > wait end)
+      if one.client.seen[before + 1] then return count end
+    end
+  end
+
+  it('is found on its host alone where many records leave no trail', function ()
+    local all = certified()
+    local each = {}
+    for index = 1, 65 do each[index] = join(all, trusting(TRACKLESS), '127.0.1.' .. index) end
+    each[1].nat:rebind()
+    assertInTouch(each[1], 'here')
+    each[2].nat:rebind('127.0.0.2')
+    assert.is_nil(knock(each[2], 3))
+    assert.same({ 1, 1 }, { all.server:stats().moves, all.server:stats().roamTrials })
+    -- With one less it is.
+    each[65].session:destroy()
+    each[65].client:destroy()
+    assert.is_number(knock(each[2], 60))
+    assertInTouch(each[2], 'there')
+    -- Its host is the new one from then on.
+    each[65] = join(all, trusting(TRACKLESS))
+    local trials = all.server:stats().roamTrials
+    each[2].nat:rebind()
+    assertInTouch(each[2], 'at the next port')
+    assert.equal(trials + 1, all.server:stats().roamTrials)
+  end)
+
+  it('is found among many of its host before long', function ()
+    local all = certified()
+    local each = {}
+    for index = 1, 70 do each[index] = join(all, trusting(TRACKLESS)) end
+    each[35].nat:rebind()
+    assert.is_number(knock(each[35], 100))
+    assertInTouch(each[35], 'here')
   end)
 
   for name, of in pairs({
@@ -361,6 +414,9 @@ describe('a stranger', function ()
     local stats = all.server:stats()
     assert.same({ 500, 0 }, { stats.roamTrials, stats.moves })
     assert.same({}, stranger.heard)
+    -- From the peer's own address it is no try at all.
+    sendAll(all, 1, function () one.nat:send(genuine:sub(1, -3) .. hello.randomBytes(2)) end)
+    assert.equal(500, all.server:stats().roamTrials)
     assertInTouch(one, 'still here')
     assertInTouch(other, 'still here')
   end)
@@ -440,6 +496,25 @@ describe('peers behind one translator', function ()
     assert.same({ [2] = 'replaced' }, all.closed)
     assertInTouch(silent, 'not so silent')
     assert.equal(2, all.server:stats().sessions)
+  end)
+
+  it('may meet at one address, where the last that was heard is the one that restarts', function ()
+    local all = certified()
+    local one, other = join(all), join(all)
+    other.nat.onUp = function (data)
+      one.nat:send(data)
+      return true
+    end
+    sendAll(all, 1, function () assert(other.client:send('here')) end)
+    assert.same(one.nat:address(), other.session:remoteAddress())
+    other.nat.onUp = nil
+    assertInTouch(one, 'here')
+    one.client:destroy()
+    local again = ends.connect(one.nat.port, trusting())
+    ends.opened(again)
+    assert.equal('Echo: again', ends.asked(again, 'again'))
+    assert.same({ 'replaced' }, all.closed)
+    assertInTouch(other, 'back')
   end)
 
   it('meet at one address up to four at a time', function ()

@@ -41,7 +41,8 @@ local function isHello(data)
   return kind == HANDSHAKE and high == 0 and low == 0 and byte(data, 14) == CLIENT_HELLO
 end
 
--- Hands a datagram to a session. Returns why it was dropped, if it was. `before` is whether others were asked.
+-- Hands a datagram to a session. Returns why it was dropped, if it was. `before` says whether another was
+-- asked.
 local function offer(endpoint, session, data, before)
   local dropped = session._core:receive(data, loop.now())
   session._heard = true

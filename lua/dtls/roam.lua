@@ -33,7 +33,7 @@
 ---    fits best, at most eight; those first whose peer was at the same host, an IPv4 address or IPv6 /64
 ---    network, since a translator changes the port and seldom more. On other hosts there may be too many:
 ---    where more than 64 sessions leave no trail, it is the same host or nothing. Of more than 64 on one host
----    the next 64 have a look at each datagram, in turn. A flood of forged records must not buy more of our
+---    any 64 have a look, others at the next datagram. A flood of forged records must not buy more of our
 ---    time than it is worth: so five hundred datagrams a second lead to guesses, and the others are dropped.
 ---    Under such a flood peers without a trail are not found. Peers with one are.
 ---
@@ -80,14 +80,14 @@ local ELSEWHERE = 2 ^ 48
 ---   `_sameTrail`
 --- @field private trackless dtls.Session[] those without
 --- @field private hosts table<string, dtls.Session[]> the same by the peer's host
---- @field private cursor integer where the next look begins
+--- @field private dice integer where the last look began
 --- @field private guesses number how many datagrams may lead to guesses, at the time `filledAt`
 local Roam = {}
 Roam.__index = Roam
 
 function Roam.new(endpoint)
   return setmetatable({
-    endpoint = endpoint, trails = {}, trackless = {}, hosts = {}, cursor = 0,
+    endpoint = endpoint, trails = {}, trackless = {}, hosts = {}, dice = 1,
     guesses = GUESSED_PER_SECOND, filledAt = loop.now(),
   }, Roam)
 end
@@ -220,9 +220,10 @@ end
 -- Those of a list that are likeliest to have been sent a record of this number from `host`, in order.
 local function likeliest(self, list, number, host)
   local best, distances = {}, {}
-  for _ = 1, math.min(#list, MOST_LOOKS) do
-    self.cursor = self.cursor % #list + 1
-    local session = list[self.cursor]
+  -- Of equals others try the next time (the "minimal standard" generator: the user's own is left alone).
+  self.dice = self.dice * 16807 % (2 ^ 31 - 1)
+  for index = self.dice, self.dice + math.min(#list, MOST_LOOKS) - 1 do
+    local session = list[index % #list + 1]
     local newest = session._core:newest()
     if newest and number > newest - WINDOW then
       local distance = math.abs(number - newest)

@@ -27,14 +27,14 @@ local function outlet(ip, port)
   return made
 end
 
---- A translator in front of a port of 127.0.0.1.
-function Nat.new(serverPort)
+--- A translator in front of a port of 127.0.0.1, whose own address is `ip`.
+function Nat.new(serverPort, ip)
   local self = setmetatable({ serverPort = serverPort, up = {}, down = {} }, Nat)
   self.front = uv.new_udp()
   open[#open + 1] = self.front
   assert(self.front:bind('127.0.0.1', 0))
   self.port = self.front:getsockname().port
-  self:take(outlet('127.0.0.1'))
+  self:take(outlet(ip or '127.0.0.1'))
   assert(self.front:recv_start(function (_, data, from)
     if not from then return end
     self.client = from
