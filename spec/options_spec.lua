@@ -174,6 +174,17 @@ describe('createServer', function ()
     { 'idleTimeout', -1, 'a whole number of milliseconds, or 0 for none, got -1' },
     { 'maxSessions', 0, 'an integer, 1 or more, got 0' },
     { 'cookieSecret', 5, 'a string or a list of strings, got 5' },
+    { 'reusePort', 1, 'a boolean, got 1' },
+    { 'perPeerSocket', 'yes', 'a boolean, got string' },
+    { 'ipv6Only', {}, 'a boolean, got table' },
+    { 'recvBufferSize', 0, 'an integer, a number of bytes, got 0' },
+    { 'sendBufferSize', 2 ^ 31, 'an integer, a number of bytes, got 2147483648' },
+    { 'sendQueueSize', 1.5, 'an integer, a number of bytes, got 1.5' },
+    { 'ttl', 256, 'an integer from 1 to 255, got 256' },
+    { 'recvBatch', 21, 'an integer from 1 to 20, got 21' },
+    { 'socket', {}, 'a UDP handle of luv, or a dgram socket of Luvit, got table' },
+    { 'socket', io.stdout, 'a UDP handle of luv, or a dgram socket of Luvit, got userdata' },
+    { 'socket', 5, 'a UDP handle of luv, or a dgram socket of Luvit, got 5' },
   }) do
     local option, value, sentence = unpack(row)
     it(('refuses %s = %s'):format(option, tostring(value)), function ()
@@ -194,6 +205,29 @@ describe('createServer', function ()
     matches('^dtls%.createServer: options%.cert is missing', function ()
       dtls.createServer({ context = nobody })
     end)
+  end)
+
+  it('refuses to choose what is settled for a socket that is bound', function ()
+    local udp = dtls.uv.new_udp()
+    for option, value in pairs({
+      reusePort = true, perPeerSocket = true, ipv6Only = false, ttl = 5, recvBufferSize = 5, recvBatch = 5,
+    }) do
+      local given = { context = context, socket = udp, [option] = value }
+      raises(('dtls.createServer: options.%s comes too late for options.socket, which is bound already')
+        :format(option), function () dtls.createServer(given) end)
+    end
+    matches('^dtls%.connect: options%.localPort comes too late', function ()
+      dtls.connect({ port = 1, socket = udp, localPort = 1 })
+    end)
+    local server = dtls.createServer({ context = context, socket = udp })
+    raises('server:listen: options.socket is bound already: there is no port to give', function ()
+      server:listen(0)
+    end)
+    raises('server:listen: the callback must be a function, got boolean', function ()
+      server:listen(nil, nil, true)
+    end)
+    udp:close()
+    helper.run()
   end)
 
   it('refuses a short cookieSecret, and none, without printing any', function ()
@@ -308,6 +342,7 @@ describe('endpoint:connect', function ()
     raises('endpoint:connect: unknown option "localPort"', function ()
       endpoint:connect({ port = 1, localPort = 1 })
     end)
+    raises('endpoint:connect: unknown option "ttl"', function () endpoint:connect({ port = 1, ttl = 1 }) end)
     raises('endpoint:connect: options.port is missing', function () endpoint:connect({}) end)
     raises('endpoint:connect: options must be a table, got nil', function () endpoint:connect() end)
     raises('endpoint:connect: the callback must be a function, got number', function ()

@@ -2,44 +2,29 @@
 
 local Udp = require('dtls/udp')
 local helper = require('spec.helper')
+local namespace = require('spec.support.namespace')
 local pki = require('spec.support.pki')
 local program = require('spec.support.program')
 local uv = helper.uv
 
--- Runs a script in a network namespace that has a loopback and nothing else, with a server, a
--- connected session and `shell` at hand. Returns what it printed.
-local function inNamespace(script)
-  local before = [[
-    local dtls = require('dtls')
-    local uv = dtls.uv
-    local function shell(command) assert(os.execute(command) == 0, command) end
+-- Runs a script in a network namespace with a server, a connected session and `shell` at hand. Returns what
+-- it printed.
+local function inNamespace(script, serverOptions, clientOptions)
+  return namespace.run(([[
     local identity = dtls.generateCertificate()
-    local server = dtls.createServer({ cert = identity.cert, key = identity.key }, function (session)
+    local server = dtls.createServer({ cert = identity.cert, key = identity.key, %s }, function (session)
       session:on('message', function (data) session:send(data) end)
     end)
     assert(server:listen(0, '127.0.0.1'))
     local port = server:address().port
-    local session = dtls.connect({ port = port, rejectUnauthorized = false })
+    local session = dtls.connect({ port = port, rejectUnauthorized = false, %s })
     session:on('error', print)
     session:on('close', function (reason) print('closed ' .. reason) server:close() end)
     session:on('secureConnection', function ()
-  ]]
-  local child = program.start('unshare', {
-    '-n', 'sh', '-c', 'ip link set lo up && exec luajit -e "$0"', before .. script .. ' end) uv.run()',
-  }, { LUA_PATH = package.path, LUA_CPATH = package.cpath })
-  assert.equal(0, child:waitForEnd(20000), child.output)
-  return child.output
+  ]]):format(serverOptions or '', clientOptions or '') .. script .. ' end)')
 end
 
-local isolated = os.execute('unshare -n true 2>/dev/null') == 0
-
--- A claim that needs a namespace; pending where none can be made.
-local function itIsolated(claim, fn)
-  it(claim, function ()
-    if not isolated then pending('this needs the right to make a network namespace') return end
-    fn()
-  end)
-end
+local itIsolated = namespace.it
 
 describe('a session whose socket refuses a datagram', function ()
   after_each(function ()
@@ -57,6 +42,83 @@ describe('a session whose socket refuses a datagram', function ()
       assert(session:send('arrives'))
     ]])
     assert.matches('^EPERM: [^\n]+\tEPERM\narrives\nclosed closed\n$', output)
+  end)
+
+  itIsolated('goes on when there is a way again, with a socket of its own as well', function ()
+    for _, options in ipairs({ '', 'perPeerSocket = true' }) do
+      local output = inNamespace([[
+        local peer = server._peers:list()[1]
+        shell('ip route flush table local')
+        print(select(3, session:send('lost')), select(3, peer:send('lost')), server:stats().sendErrors)
+        shell('ip route add local 127.0.0.0/8 dev lo table local')
+        session:on('message', function (data) print(data) session:close() end)
+        assert(session:send('arrives'))
+      ]], options)
+      assert.equal('ENETUNREACH\tENETUNREACH\t1\narrives\nclosed closed\n', output)
+    end
+  end)
+
+  itIsolated('loses what waits and is refused in the end, counts it and says so', function ()
+    local output = inNamespace([[
+      shell('tc qdisc add dev lo root tbf rate 4mbit burst 32kbit latency 10s')
+      local peer = server._peers:list()[1]
+      local count = 0
+      repeat
+        assert(peer:send(('x'):rep(1000)))
+        count = server._udp.handle:get_send_queue_count()
+      until count == 5
+      local warnings = 0
+      server:on('warning', function (err, name)
+        warnings = warnings + 1
+        if warnings < 5 then return end
+        print(err, name, server:stats().sendErrors)
+        shell('iptables -F OUTPUT')
+        session:close()
+      end)
+      shell('iptables -A OUTPUT -p udp --sport ' .. port .. ' -j REJECT')
+      shell('tc qdisc del dev lo root')
+    ]])
+    assert.equal('EPERM: a datagram that waited to be sent is lost\tEPERM\t5\nclosed closed\n', output)
+  end)
+
+  for who, options in pairs({
+    ['the endpoint'] = '', ['a session with a socket of its own, too,'] = 'perPeerSocket = true',
+  }) do
+    itIsolated('bounds what waits by sendQueueSize, and tells ' .. who .. ' when it is gone', function ()
+      local output = inNamespace([[
+        shell('tc qdisc add dev lo root tbf rate 4mbit burst 32kbit latency 10s')
+        local peer = server._peers:list()[1]
+        local sent, err, name
+        repeat sent, err, name = peer:send(('x'):rep(1000)) until not sent
+        local handle = (peer._socket or server._udp).handle
+        print(err, handle:get_send_queue_size() > 9000 and handle:get_send_queue_size() <= 10000)
+        for _ = 1, 10 do peer:send(('x'):rep(1000)) end
+        local stats = server:stats()
+        print(stats.sendDrops, stats.sendErrors)
+        peer:on('drain', function () print('the session') end)
+        server:on('drain', function ()
+          print('the endpoint', handle:get_send_queue_count())
+          assert(peer:send('again'))
+        end)
+        session:on('message', function (data) if data == 'again' then session:close() end end)
+      ]], options .. (options ~= '' and ', ' or '') .. 'sendQueueSize = 10000')
+      assert.equal('ENOBUFS: too many datagrams wait to be sent\ttrue\n11\t0\n'
+        .. (options ~= '' and 'the session\n' or '') .. 'the endpoint\t0\nclosed closed\n', output)
+    end)
+  end
+
+  itIsolated('lets one datagram wait that is larger than sendQueueSize, and tells a client', function ()
+    local output = inNamespace([[
+      shell('tc qdisc add dev lo root tbf rate 4mbit burst 32kbit latency 10s')
+      local sent, err
+      repeat sent, err = session:send(('x'):rep(1000)) until not sent
+      print(err, session._endpoint._udp.handle:get_send_queue_count())
+      session:on('drain', function ()
+        print('drained')
+        session:close()
+      end)
+    ]], '', 'sendQueueSize = 1')
+    assert.equal('ENOBUFS: too many datagrams wait to be sent\t1\ndrained\nclosed closed\n', output)
   end)
 
   itIsolated('keeps a bounded queue when it is told to send more than the network takes', function ()

@@ -8,7 +8,7 @@ pub enum Discard {
     Malformed,
     /// From an address without a session, and no ClientHello.
     NotHello,
-    /// From an address that cannot be answered: port 0, multicast, unspecified.
+    /// From an address that cannot be answered: port 0, multicast, broadcast, unspecified.
     Address,
     /// A record of an epoch that is not in use.
     Epoch,

@@ -1,8 +1,9 @@
-//! The few OpenSSL calls that the `openssl` crate lacks, behind safe signatures. All hand-written
-//! `unsafe` lives here.
+//! The few OpenSSL calls that the `openssl` crate lacks, and some of the system's, behind safe
+//! signatures. All hand-written `unsafe` lives here.
 #![allow(unsafe_code)]
 
 pub mod raw_key;
+pub mod socket;
 
 use crate::datagram_bio::Wire;
 use foreign_types::{ForeignType, ForeignTypeRef};

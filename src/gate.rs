@@ -207,7 +207,8 @@ impl Gate {
 /// Whether one peer can be at that address.
 pub fn is_answerable(address: IpAddr, port: u16) -> bool {
     let address = address.to_canonical();
-    port != 0 && !address.is_multicast() && !address.is_unspecified()
+    let is_broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
+    port != 0 && !address.is_multicast() && !address.is_unspecified() && !is_broadcast
 }
 
 fn keyed(secret: &[u8]) -> Secret {

@@ -62,6 +62,7 @@ pub mod record;
 pub mod resumption;
 pub mod screen;
 pub mod session;
+pub mod socket;
 pub mod spent;
 pub mod srtp;
 pub mod suites;

@@ -25,6 +25,7 @@ use zeroize::Zeroizing;
 
 mod config;
 mod show;
+mod socket;
 mod stats;
 mod stray;
 mod trace;
@@ -43,6 +44,7 @@ fn open(lua: &Lua) -> LuaResult<LuaTable> {
     module.set("claim", lua.create_function(stray::claim)?)?;
     module.set("is_answerable", lua.create_function(stray::is_answerable)?)?;
     module.set("is_session", lua.create_function(is_session)?)?;
+    socket::register(lua, &module)?;
     Ok(module)
 }
 

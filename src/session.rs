@@ -2,16 +2,15 @@
 
 use crate::config::Mtu;
 use crate::context::{Context, PeerName};
-use crate::desk::Desk;
 use crate::discard::Discard;
-use crate::engine::{Engine, Reading};
+use crate::engine::Engine;
 use crate::error::{Error, Name};
 use crate::established::Established;
 use crate::ffi;
 use crate::hello::{Hello, Wishes};
 use crate::output::{Output, Reason};
 use crate::reassembly::Expect;
-use crate::record::{self, Record};
+use crate::record::Record;
 use crate::resumption::Earlier;
 use crate::screen::{Admission, Phase, Screen};
 use crate::ticket::TicketKeys;
@@ -25,6 +24,7 @@ mod checkpoint;
 mod clock;
 mod counts;
 mod export;
+mod feed;
 mod handshake;
 mod last_flight;
 mod resumption;
@@ -449,104 +449,6 @@ impl Session {
         self.seen.newest()
     }
 
-    /// Hands one record to OpenSSL and takes what comes of it.
-    ///
-    /// # Errors
-    ///
-    /// Why nothing did: a sealed record that leads to nothing was had already, forged or empty.
-    fn feed(&mut self, record: &[u8]) -> Result<(), Discard> {
-        let sealed = record::sealed_number(record);
-        if sealed.is_some_and(|number| self.seen.has(number)) {
-            return Err(Discard::Replayed);
-        }
-        let repeated = self.stage == Stage::Open && LastFlight::concerns(record);
-        if repeated {
-            self.last_flight.admit_untrusted(self.now)?;
-        }
-        let engine = self.engine.as_mut().ok_or(Discard::Closed)?;
-        engine.feed(record);
-        let before = (self.outputs.len(), self.stage);
-        self.drive();
-        let heard = before != (self.outputs.len(), self.stage);
-        if !heard && self.stage == Stage::Handshaking {
-            self.suspect_key(record);
-        }
-        if heard && self.stage == Stage::Open {
-            self.ends_at = self.idle_end();
-            // Before, what came of a forged record may have been OpenSSL's timer: it retransmits when it is
-            // asked to read. What makes a session open, and all that comes of a record later, is the peer's.
-            if let Some(number) = sealed {
-                self.seen.note(number);
-                self.follow(record);
-            }
-        }
-        if heard && repeated {
-            self.last_flight.repeat(self.now);
-            self.counter.repeated();
-        }
-        heard.then_some(()).ok_or(Discard::Unauthenticated)
-    }
-
-    /// Lets OpenSSL work on what lies on the wire.
-    fn drive(&mut self) {
-        match self.stage {
-            Stage::Handshaking => self.shake_hands(),
-            Stage::Open | Stage::Closing => self.read(),
-            Stage::Closed => {}
-        }
-    }
-
-    fn read(&mut self) {
-        let Some(engine) = &mut self.engine else { return };
-        // Once the user has closed the session nobody listens any more.
-        let heard = self.stage == Stage::Open;
-        let end = engine.read(|message| {
-            if heard {
-                self.counter.heard(message);
-                self.outputs.push_back(Output::Message(Bytes::copy_from_slice(message)));
-            }
-        });
-        self.collect();
-        match end {
-            Reading::Waits => {}
-            Reading::Goodbye => {
-                self.say_goodbye();
-                self.finish(Reason::Closed, None);
-            }
-            // We have said goodbye, and the peer does not: OpenSSL fails at a repeated Finished, for
-            // one, since it repeats nothing behind a close_notify.
-            Reading::Failed(_) if self.stage == Stage::Closing => self.finish(Reason::Closed, None),
-            Reading::Failed(error) => self.finish(Reason::Error, Some(error)),
-        }
-    }
-
-    fn say_goodbye(&mut self) {
-        if let Some(engine) = &mut self.engine {
-            engine.say_goodbye();
-        }
-        self.collect();
-    }
-
-    /// Moves what OpenSSL wrote to the outputs: a secret before what it opens.
-    fn collect(&mut self) {
-        let Some(engine) = &mut self.engine else { return };
-        if self.context.config().key_log {
-            let lines = std::mem::take(&mut Desk::of(engine.ssl()).papers().key_log);
-            self.outputs.extend(lines.into_iter().map(Output::KeyLog));
-        }
-        while let Some(datagram) = engine.take_datagram() {
-            if self.stage == Stage::Handshaking {
-                note_plaintext(&datagram, &mut self.plaintext_sequence, &mut self.alert_sent);
-                self.counter.asked(self.now);
-            }
-            self.counter.sent(&datagram);
-            if let Some(tracer) = &mut self.tracer {
-                tracer.sent(&datagram);
-            }
-            self.outputs.push_back(Output::Transmit(datagram));
-        }
-    }
-
     fn trace(&mut self, note: impl FnOnce(&mut Tracer)) {
         if let Some(tracer) = &mut self.tracer {
             note(tracer);
@@ -573,20 +475,5 @@ impl Session {
             (Stage::Handshaking, _) => Phase::Plaintext,
             _ => Phase::Open,
         }
-    }
-}
-
-/// Notes what our own datagram shows: the number after that of its last plaintext record, and its
-/// fatal alert, if it has one.
-fn note_plaintext(datagram: &[u8], next: &mut u64, alert: &mut Option<u8>) {
-    let mut rest = datagram;
-    while let Some((record, behind)) = Record::split_first_untrusted(rest) {
-        if record.epoch == 0 {
-            *next = (*next).max(record.sequence + 1);
-            if let (record::ALERT, &[2, number]) = (record.kind, record.body) {
-                *alert = Some(number);
-            }
-        }
-        rest = behind;
     }
 }

@@ -63,6 +63,40 @@ function core.generate_certificate(names, days) end
 --- @return boolean
 function core.is_session(kept) end
 
+--- Whether this system divides what arrives at a port among the sockets that share it.
+core.shares_ports = true
+
+--- What a socket is to be. Addresses may have a scope: `fe80::1%eth0`.
+--- @class dtls_core.SocketTerms
+--- @field ip string
+--- @field port integer 0 for any
+--- @field peer_ip? string the one peer that it hears
+--- @field peer_port? integer
+--- @field shared? boolean others of the same user may be bound to the same port
+--- @field ipv6_only? boolean
+--- @field ttl? integer
+--- @field recv_buffer_size? integer
+--- @field send_buffer_size? integer
+
+--- Makes a UDP socket, bound, and connected where there is a peer: a descriptor that is the caller's.
+--- @param terms dtls_core.SocketTerms
+--- @return integer|nil fd, integer? errno the system's number of what went wrong
+function core.bind_socket(terms) end
+
+--- Keeps other users off the port of a descriptor that libuv was given, which opens it to all.
+--- @param fd integer
+--- @return boolean done
+function core.keep_socket(fd) end
+
+--- Takes the next datagram that waits in a socket, without waiting for one.
+--- @param fd integer
+--- @return string|nil datagram, string? ip, integer? port
+function core.take_datagram(fd) end
+
+--- Closes a descriptor that libuv has not taken.
+--- @param fd integer
+function core.discard_socket(fd) end
+
 --- @class dtls_core.Context
 local Context = {}
 

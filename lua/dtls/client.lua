@@ -6,6 +6,7 @@ local Session = require('dtls/session')
 local drain = require('dtls/drain')
 local loop = require('dtls/loop')
 local options = require('dtls/options')
+local sockets = require('dtls/sockets')
 
 local client = {}
 
@@ -19,7 +20,7 @@ end
 --- Starts a session with the peer that checked options name. `shared` is the endpoint whose socket
 --- is to be used, or nil for one of the session's own.
 --- @return dtls.Session
-function client.connect(context, given, callback, shared)
+function client.connect(caller, context, given, callback, shared)
   local of = shared or {}
   local opts = {
     host = given.host or '127.0.0.1',
@@ -28,6 +29,7 @@ function client.connect(context, given, callback, shared)
     session = given.session,
     localAddress = given.localAddress,
     localPort = given.localPort,
+    sockets = sockets.terms(caller, given),
     handshakeTimeout = given.handshakeTimeout or of._handshakeTimeout or context.handshakeTimeout,
     idleTimeout = given.idleTimeout or of._idleTimeout or 0,
   }
@@ -62,7 +64,7 @@ function Endpoint:connect(given, callback)
   local context = given.context or self._context
   local ready, option, sentence = context.core:check_client()
   if not ready then options.refuse(caller, option, sentence) end
-  return client.connect(context, given, callback, self)
+  return client.connect(caller, context, given, callback, self)
 end
 
 return client

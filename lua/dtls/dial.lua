@@ -83,7 +83,10 @@ function Dial:attempt(text)
   local ip, target = address.parse(text)
   local endpoint, err, name = self:socket(address.family(ip))
   if not endpoint then return nil, err, name end
-  local bound = endpoint:address()
+  local bound
+  bound, err, name = endpoint:address()
+  -- One that the user has brought, the user may have closed.
+  if not bound then return nil, err, name end
   if address.family(bound.ip) ~= address.family(ip) then
     if address.family(ip) == 'inet6' then
       return nil, ('EAFNOSUPPORT: the IPv4 socket cannot reach %s'):format(ip), 'EAFNOSUPPORT'
@@ -94,6 +97,10 @@ function Dial:attempt(text)
   if endpoint._peers:findClient(ip, port) then
     -- The peer would take the second hello for a restart, and replace the first session.
     return nil, 'EALREADY: this socket has a session with that peer already', 'EALREADY'
+  end
+  local only = endpoint._udp.peer
+  if only and (only.ip ~= ip or only.port ~= port) then
+    return nil, ('EISCONN: options.socket is connected to %s port %d'):format(only.ip, only.port), 'EISCONN'
   end
   if self.own then
     local connected
@@ -129,10 +136,11 @@ function Dial:socket(family)
     if not bound then return nil, err, name end
     return endpoint
   end
-  endpoint = Endpoint:new(self.context, {})
+  endpoint = Endpoint:new(self.context, { sockets = opts.sockets })
   local bound, err, name = endpoint:_bind(opts.localAddress or address.any(family), opts.localPort or 0)
   if not bound then return nil, err, name end
   self.own = endpoint
+  endpoint:on('drain', function () self.session:emit('drain') end)
   endpoint:on('warning', function (warning, warningName)
     if warningName == 'ECONNREFUSED' and self.index < #self.list then
       -- From the loop: a send in the middle of a drain may have brought it.

@@ -9,27 +9,31 @@ local stats = require('dtls/stats')
 
 local drain = {}
 
---- Sends a datagram. One that the socket refuses is a lost one, and counted.
+--- Sends a datagram, by `own` where a session has a socket of its own. One that the socket refuses is a lost
+--- one, and counted: `sendDrops` where too many wait, `sendErrors` where the system does not want it.
 --- @return true|nil, string?, string?
-function drain.send(endpoint, datagram, ip, port)
-  if not endpoint._udp then return nil, 'ENOTCONN: the socket is closed', 'ENOTCONN' end
+function drain.send(endpoint, datagram, ip, port, own)
+  local udp = own or endpoint._udp
+  if not udp then return nil, 'ENOTCONN: the socket is closed', 'ENOTCONN' end
   local counts = endpoint._stats
-  local sent, err, name = endpoint._udp:send(datagram, ip, port)
+  local sent, err, name, dropped = udp:send(datagram, ip, port)
   if sent then
     counts.datagramsOut = counts.datagramsOut + 1
     counts.bytesOut = counts.bytesOut + #datagram
     return true
   end
-  counts.sendErrors = counts.sendErrors + 1
-  return nil, err, name
+  local counter = dropped and 'sendDrops' or 'sendErrors'
+  counts[counter] = counts[counter] + 1
+  return nil, err, name, counter
 end
 
 --- Sends a session's datagram to its peer.
 --- @return true|nil, string?, string?
 function drain.sendTo(endpoint, session, datagram)
-  local sent, err, name = drain.send(endpoint, datagram, session._target, session._port)
+  local sent, err, name, counter =
+    drain.send(endpoint, datagram, session._target, session._port, session._socket)
   if sent then return true end
-  stats.note(session, 'sendErrors')
+  if counter then stats.note(session, counter) end
   return nil, err, name
 end
 

@@ -13,6 +13,7 @@ local interpreted = require('dtls/interpreted')
 local log = require('dtls/log')
 local loop = require('dtls/loop')
 local options = require('dtls/options')
+local peerSocket = require('dtls/peer_socket')
 local stats = require('dtls/stats')
 local turns = require('dtls/turns')
 local watch = require('dtls/watch')
@@ -23,6 +24,7 @@ local watch = require('dtls/watch')
 --- - `'connection'` `(session: dtls.Session)` a peer's handshake is complete.
 --- - `'clientError'` `(err: string, name: string, peer: { ip, port, family })` a peer's was not.
 --- - `'warning'` `(err: string, name: string)` the socket reported something that it survives.
+--- - `'drain'` `()` all that waited has been sent, after a datagram was dropped since too much did.
 --- - `'error'` `(err: string, name: string)` it could not listen; `'close'` follows.
 --- - `'close'` `()` it is closed, and so are its sessions.
 ---
@@ -53,14 +55,24 @@ function Endpoint:initialize(context, opts)
   self._stats = stats.new()
   -- Bytes of handshakes that have been read and not taken up.
   self._backlog = 0
+  -- What its socket is to be, and how many there are beside it: see peer_socket.lua.
+  self._sockets = opts.sockets or {}
+  self._peerSockets = 0
 end
 
---- @private Binds the socket to an IP address.
+--- @private Binds the socket to an IP address, or takes the one that the user has brought.
 function Endpoint:_bind(ip, port)
   loop.refresh()
-  local udp, err, name = Udp.bind(ip, port,
-    function (data, from, fromPort) self:_receive(data, from, fromPort) end,
-    function (failure, failureName) self:_warn(failure, failureName) end)
+  self._ears = {
+    onDatagram = function (data, from, fromPort) arrival.receive(self, data, from, fromPort) end,
+    onWarning = function (failure, failureName) self:_warn(failure, failureName) end,
+    onLost = function (failure, failureName)
+      self._stats.sendErrors = self._stats.sendErrors + 1
+      self:_warn(failure, failureName)
+    end,
+    onDrain = function () self:emit('drain') end,
+  }
+  local udp, err, name = Udp.open(self._sockets, ip, port, self._ears)
   if not udp then return nil, err, name end
   self._udp = udp
   self._timer = loop.uv.new_timer()
@@ -72,6 +84,21 @@ end
 function Endpoint:address()
   if not self._udp then return nil, 'ENOTCONN: the socket is not bound', 'ENOTCONN' end
   return self._udp:address()
+end
+
+--- How many bytes the system keeps of what has arrived and not been read, as it counts them: Linux answers
+--- with twice what `recvBufferSize` asked for, and with less where `net.core.rmem_max` is less.
+--- @return integer|nil, string?, string?
+function Endpoint:getRecvBufferSize()
+  if not self._udp then return nil, 'ENOTCONN: the socket is not bound', 'ENOTCONN' end
+  return self._udp:bufferSize('recv')
+end
+
+--- The same of what is to be sent: `sendBufferSize`, `net.core.wmem_max`.
+--- @return integer|nil, string?, string?
+function Endpoint:getSendBufferSize()
+  if not self._udp then return nil, 'ENOTCONN: the socket is not bound', 'ENOTCONN' end
+  return self._udp:bufferSize('send')
 end
 
 --- What has happened since the endpoint was made: a copy of its counters.
@@ -121,7 +148,7 @@ interpreted(Endpoint._cancelDials)
 function Endpoint:_release(callback)
   if not self._udp then return callback and loop.defer(callback) end
   self._timer:close()
-  self._udp:close(callback)
+  self._udp:close(callback and function () peerSocket.whenNone(self, callback) end)
   self._udp, self._timer = nil, nil
 end
 
@@ -139,6 +166,7 @@ function Endpoint:_adopt(session, made, ip, port, target)
   session._postponed = session._postponed or 0
   if not session._isServer then self._stats.started = self._stats.started + 1 end
   self._peers:add(session)
+  if self._sockets.perPeerSocket and session._isServer then peerSocket.open(self, session) end
   drain.run(self, session)
 end
 
@@ -148,6 +176,7 @@ function Endpoint:_forget(session)
   if self._roam then self._roam:leave(session) end
   self._deadlines:remove(session)
   stats.keep(session)
+  peerSocket.close(self, session)
   session._core = nil
 end
 

@@ -12,6 +12,7 @@ local loop = require('dtls/loop')
 local options = require('dtls/options')
 local resumption = require('dtls/resumption')
 local sni = require('dtls/sni')
+local sockets = require('dtls/sockets')
 local trace = require('dtls/trace')
 
 -- Adds to what sessions can do.
@@ -120,10 +121,24 @@ Context.__name = 'dtls.Context'
 ---   `profile = 'iot'`
 --- @field idleTimeout? integer how long nothing authentic may come before the session is closed; 0 for
 ---   ever; 300000 by default on servers, 0 on clients
+--- @field recvBufferSize? integer bytes that the system keeps of what has arrived and not been read; its
+---   own default without. `endpoint:getRecvBufferSize()` says what came of it
+--- @field sendBufferSize? integer the same of what is to be sent
+--- @field ttl? integer how many routers datagrams may pass, 1 to 255; the system's default without
+--- @field recvBatch? integer how many datagrams are read by one system call, 1 to 20; 1 by default
+--- @field sendQueueSize? integer bytes that may wait when the system's buffer is full; 262144 by default.
+---   What is sent beyond it is dropped, fails with ENOBUFS, and `'drain'` tells when all has been sent
+--- @field socket? userdata|table a bound UDP handle of luv, or a dgram socket of Luvit, to be used instead of
+---   one that is made, and given back at the end: bound, and not receiving
 
 --- @class dtls.EndpointOptions: dtls.SessionOptions
 --- @field sni? table<string, dtls.Context>|dtls.SniHook
 ---   which context serves which host: by exact name, by `*.example.org`, by `*` for all others; or a hook
+--- @field reusePort? boolean lets several processes of one user listen on the same port, each of which gets
+---   its share of the peers; give all the same `cookieSecret` and `ticketKeys`. Linux; false by default
+--- @field perPeerSocket? boolean gives every admitted peer a connected socket of its own on the same port, as
+---   long as there are descriptors: see peer_socket.lua. Linux; false by default
+--- @field ipv6Only? boolean keeps IPv4 peers off an IPv6 address; `::` takes both by default
 --- @field maxSessions? integer 100000 by default; peers beyond it get no answer
 --- @field roaming? boolean whether a peer keeps its session when its address changes; false by default, since
 ---   whoever sees a peer's datagrams could have our answers sent elsewhere: `lua/dtls/roam.lua`
@@ -201,6 +216,7 @@ local function makeListener(caller, given, onConnection, check)
     trace = given.trace,
     maxSessions = given.maxSessions,
     roaming = given.roaming,
+    sockets = sockets.terms(caller, given),
     cookieSecret = secrets,
     ticketKeys = resumption.ring(caller, context, given.ticketKeys),
   })
@@ -240,7 +256,7 @@ end
 function dtls.connect(given, callback)
   local caller = 'dtls.connect'
   client.check(caller, options.connect, given, callback)
-  return client.connect(contextFor(caller, given, 'check_client'), given, callback)
+  return client.connect(caller, contextFor(caller, given, 'check_client'), given, callback)
 end
 
 --- Makes a self-signed ECDSA P-256 certificate, for trying things and for peers that know each

@@ -3,6 +3,7 @@
 local address = require('dtls/address')
 local core = require('dtls_core')
 local interpreted = require('dtls/interpreted')
+local uv = require('dtls/loop').uv
 
 local options = {}
 
@@ -40,6 +41,15 @@ local function isPsk(value)
   return value.key == nil or names == 2
 end
 interpreted(isPsk)
+
+-- luv's own handle, or what holds one as Luvit's dgram sockets do.
+local function isSocket(value)
+  local handle = value
+  if type(value) == 'table' then handle = value._handle end
+  if type(handle) ~= 'userdata' then return false end
+  local isHandle, kind = pcall(uv.handle_get_type, handle)
+  return isHandle and kind == 'udp'
+end
 
 -- What an option can be: a test, and the words that follow "must be".
 local MOST_MS = 2 ^ 31 - 1
@@ -110,6 +120,11 @@ kinds = {
     'a session, as session:getSession returns',
   },
   hook = { function (v) return type(v) == 'function' end, 'a function' },
+  bufferSize = { function (v) return isInteger(v, 1, 2 ^ 30) end, 'an integer, a number of bytes' },
+  ttl = { function (v) return isInteger(v, 1, 255) end, 'an integer from 1 to 255' },
+  -- As many as libuv takes at once.
+  batch = { function (v) return isInteger(v, 1, 20) end, 'an integer from 1 to 20' },
+  socket = { isSocket, "a UDP handle of luv, or a dgram socket of Luvit" },
   text = { function (v) return type(v) == 'string' end, 'a string' },
   context = {
     function (v) return type(v) == 'table' and type(v.core) == 'userdata' end,
@@ -166,9 +181,18 @@ local sessionOptions = {
   context = 'context', handshakeTimeout = 'deadline', idleTimeout = 'duration', trace = 'hook',
 }
 
+-- What the socket under an endpoint, or under a client alone, is to be.
+local socketOptions = {
+  socket = 'socket', recvBufferSize = 'bufferSize', sendBufferSize = 'bufferSize', ttl = 'ttl',
+  recvBatch = 'batch', sendQueueSize = 'bufferSize',
+}
+
 --- The options of each function: name to kind.
 options.createContext = contextOptions
-options.createEndpoint = with(with(contextOptions, sessionOptions), {
+options.createEndpoint = with(with(contextOptions, with(sessionOptions, socketOptions)), {
+  reusePort = 'boolean',
+  perPeerSocket = 'boolean',
+  ipv6Only = 'boolean',
   maxSessions = 'count',
   cookieSecret = 'strings',
   roaming = 'boolean',
@@ -176,7 +200,7 @@ options.createEndpoint = with(with(contextOptions, sessionOptions), {
   sni = 'sni',
 })
 local peerOptions = { host = 'string', port = 'peerPort', servername = 'string', session = 'session' }
-options.connect = with(with(contextOptions, sessionOptions), with(peerOptions, {
+options.connect = with(with(contextOptions, with(sessionOptions, socketOptions)), with(peerOptions, {
   localAddress = 'ip',
   localPort = 'port',
 }))

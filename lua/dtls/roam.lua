@@ -56,6 +56,7 @@ local drain = require('dtls/drain')
 local guard = require('dtls/guard')
 local log = require('dtls/log')
 local loop = require('dtls/loop')
+local peerSocket = require('dtls/peer_socket')
 local stats = require('dtls/stats')
 
 -- How many sessions may bear one trail.
@@ -179,6 +180,7 @@ local function move(self, session, ip, port)
   local scope = ip:find('^fe80:') and session._target:match('%%.*$') or ''
   endpoint._peers:move(session, ip, port)
   session._target = ip .. scope
+  peerSocket.move(endpoint, session)
   if session._roamHost then
     leaveHost(self, session)
     enterHost(self, session)

@@ -16,15 +16,29 @@ local Server = Endpoint:extend()
 --- EALREADY where the endpoint has a socket already. A host *name* is resolved first, and what goes
 --- wrong then comes as `'error'` and `'close'`.
 ---
+--- Where `options.socket` was given, that is what it listens on: `listen(callback)`, without a port. Fails
+--- with EBADF where that is closed, EINVAL where it is not bound, EISCONN where it is connected, EALREADY
+--- where another endpoint has it.
+---
 --- @param port integer 0 for any that is free: `address()` says which
---- @param host? string an IP address or a host name; `0.0.0.0` by default, `::` for both families
+--- @param host? string an IP address or a host name; `0.0.0.0` by default (`::` with `ipv6Only`), `::` for
+---   both families
 --- @param callback? fun() called when the socket is bound
 --- @return dtls.Server|nil, string?, string?
 --- @overload fun(self: dtls.Server, port: integer, callback?: fun()): dtls.Server|nil, string?, string?
+--- @overload fun(self: dtls.Server, callback?: fun()): dtls.Server|nil, string?, string?
 function Server:listen(port, host, callback)
-  if type(host) == 'function' then host, callback = nil, host end
-  options.checkValue('server:listen', 'port', 'port', port)
-  if host ~= nil then options.checkValue('server:listen', 'host', 'string', host) end
+  local brought = self._sockets.socket ~= nil
+  if brought then
+    if type(port) == 'function' then port, callback = nil, port end
+    if port ~= nil or host ~= nil then
+      options.raise('server:listen: options.socket is bound already: there is no port to give')
+    end
+  else
+    if type(host) == 'function' then host, callback = nil, host end
+    options.checkValue('server:listen', 'port', 'port', port)
+    if host ~= nil then options.checkValue('server:listen', 'host', 'string', host) end
+  end
   options.checkCallback('server:listen', callback)
   if not self._sni then
     local ready, option, sentence = self._context.core:check_server()
@@ -34,7 +48,7 @@ function Server:listen(port, host, callback)
   if self._udp or self._resolving then
     return nil, 'EALREADY: the server has a socket already', 'EALREADY'
   end
-  host = host or '0.0.0.0'
+  host = host or (self._sockets.ipv6Only and '::' or '0.0.0.0')
   local _, target = address.parse(host)
   if target then
     local bound, err, name = self:_listen(target, port)
@@ -97,6 +111,12 @@ end
 function Server:_listen(ip, port)
   local bound, err, name = self:_bind(ip, port)
   if not bound then return nil, err, name end
+  local only = self._udp.peer
+  if only then
+    self:_release()
+    return nil, ('EISCONN: options.socket is connected to %s port %d, and hears nobody else')
+      :format(only.ip, only.port), 'EISCONN'
+  end
   self._gate = core.gate(os.time(), self._cookieSecret)
   loop.defer(function ()
     if not self._closed then self:emit('listening') end

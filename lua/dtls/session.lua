@@ -15,9 +15,11 @@ local watch = require('dtls/watch')
 --- - `'secureConnection'` `()` a client's handshake is complete. (A server's sessions come with the
 ---   server's `'connection'`.)
 --- - `'message'` `(data: string)` one datagram of the peer's.
---- - `'warning'` `(err: string, name: string)` a client's socket reported something that it survives,
----   such as ECONNREFUSED while nobody listens where it connects to, or ESESSION where the option `session`
----   is of no use: the handshake is a full one then.
+--- - `'warning'` `(err: string, name: string)` a socket of its own (a client's, or by `perPeerSocket`) has
+---   reported something that it survives, such as ECONNREFUSED while nobody listens where the peer should
+---   be; or ESESSION where the option `session` is of no use: the handshake is a full one then.
+--- - `'drain'` `()` a socket of its own has sent all that waited, after `send` failed with ENOBUFS since too
+---   much did. Of a socket that sessions share the endpoint tells.
 --- - `'error'` `(err: string, name: string)` why it ends; at most once, and `'close'` follows.
 --- - `'close'` `(reason: string)` exactly once, and nothing after it. The reason is `closed`,
 ---   `timeout`, `error`, `destroyed`, or `replaced` where the peer has restarted and has a new session.
@@ -32,6 +34,7 @@ local watch = require('dtls/watch')
 --- @field private _context dtls.Context whose hooks are asked
 --- @field private _core dtls_core.Session? nil while a client looks for its peer, and at the end
 --- @field private _endpoint dtls.Endpoint?
+--- @field private _socket dtls.Udp? its own, where it does not send by the endpoint's: see peer_socket.lua
 --- @field private _dial dtls.Dial? a client's search for its peer
 --- @field private _trace dtls.TraceHook? who is told what goes over the wire
 --- @field private _silent boolean? nobody is told anything yet

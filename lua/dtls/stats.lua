@@ -25,6 +25,10 @@ local ENDPOINT = {
   bytesOut = 0,
   --- Datagrams that the socket refused to send.
   sendErrors = 0,
+  --- Datagrams that were dropped because too many waited to be sent.
+  sendDrops = 0,
+  --- Peers that got no socket of their own (`perPeerSocket`) and share the listening one.
+  peerSocketErrors = 0,
   --- Datagrams that went no further, whole or in part, by cause.
   --- @type table<string, integer>
   drops = {},
@@ -95,6 +99,8 @@ local SESSION = {
   bytesOut = 0,
   --- How many of those the socket refused to send.
   sendErrors = 0,
+  --- How many of those were dropped because too many waited to be sent.
+  sendDrops = 0,
   --- Datagrams from the peer's address that went no further, whole or in part, by cause.
   --- @type table<string, integer>
   drops = {},

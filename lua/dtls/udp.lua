@@ -1,79 +1,171 @@
---- The only file that touches luv's UDP.
+--- One UDP socket at work: what arrives, what is sent, what waits to be sent.
+--- (This file and sockets.lua are the only ones that touch luv's UDP.)
 
+local address = require('dtls/address')
+local core = require('dtls_core')
 local loop = require('dtls/loop')
+local sockets = require('dtls/sockets')
 local uv = loop.uv
 
--- What may wait in libuv's queue when the socket's own buffer is full. Beyond it the newest
--- datagram is lost, as the network would lose it.
+-- What may wait in libuv's queue when the socket's own buffer is full. Beyond it the newest datagram is lost,
+-- as the network would lose it: what waits longer than some hundred milliseconds is of no use any more.
 local QUEUE_BYTES = 256 * 1024
 
---- One bound UDP socket.
---- @class dtls.Udp
+--- A bound UDP socket.
+--- @class (private) dtls.Udp
 --- @field private handle userdata? nil once it is closed
---- @field private connected boolean?
+--- @field private queue userdata the same, which may have datagrams left to send then
+--- @field private ip string where it was bound, with its scope
+--- @field private scope string? of a link-local address: `%eth0`
+--- @field private connected boolean? it hears one peer alone
+--- @field peer { ip: string, port: integer, family: string }? whom the user has connected it to
 local Udp = {}
 Udp.__index = Udp
 
---- Binds a socket and starts to receive.
----
---- @param ip string an IP address
---- @param port integer 0 for any
---- @param onDatagram fun(data: string, ip: string, port: integer)
---- @param onWarning fun(err: string, name: string) what the socket reports, none of which ends it
---- @return dtls.Udp|nil, string?, string?
-function Udp.bind(ip, port, onDatagram, onWarning)
-  local handle = uv.new_udp()
-  local bound, err, name = handle:bind(ip, port)
-  if bound then
-    bound, err, name = handle:recv_start(function (failure, data, from, flags)
-      if failure then
-        -- An ICMP error of some earlier datagram, such as ECONNREFUSED. Reading goes on.
-        onWarning(('%s: the UDP socket reported it on receiving'):format(failure), failure)
-      elseif from then
-        -- A datagram that was cut short on the way in is a lost one.
-        if flags and flags.partial then data = '' end
-        onDatagram(data, from.ip, from.port)
-      end
-    end)
-  end
-  if not bound then
-    -- Not at once: a script that ends here, `assert(server:listen(…))`, would take the process down,
-    -- as luv up to 1.44 crashes where a handle is still closing when Lua ends.
-    loop.defer(function () handle:close() end)
-    return nil, err, name
-  end
-  return setmetatable({ handle = handle }, Udp)
+--- Whom a socket tells of what happens to it.
+--- @class (private) dtls.Ears
+--- @field onDatagram fun(data: string, ip: string, port: integer)
+--- @field onWarning fun(err: string, name: string) what the socket reports, none of which ends it
+--- @field onLost fun(err: string, name: string) a datagram that waited could not be sent
+--- @field onDrain fun() nothing waits any more, after a datagram was dropped since too much did
+
+local function begin(handle, terms, ears, fields)
+  local begun, err, name = handle:recv_start(function (failure, data, from, flags)
+    if failure then
+      -- An ICMP error of some earlier datagram, such as ECONNREFUSED. Reading goes on.
+      ears.onWarning(('%s: the UDP socket reported it on receiving'):format(failure), failure)
+    elseif from then
+      -- A datagram that was cut short on the way in is a lost one.
+      if flags and flags.partial then data = '' end
+      ears.onDatagram(data, from.ip, from.port)
+    end
+  end)
+  if not begun then return nil, err, name end
+  local self = setmetatable(fields, Udp)
+  self.handle, self.queue, self.terms, self.ears = handle, handle, terms, ears
+  self.limit = terms.sendQueueSize or QUEUE_BYTES
+  -- One function for all that wait.
+  self.onSent = function (failure) self:_sent(failure) end
+  return self
 end
 
---- Lets the socket hear nobody but one peer, and learn when nothing listens there.
+-- The scope of a link-local address's text.
+local function scopeOf(ip)
+  return ip:match('^[fF][eE][89abAB].*(%%.+)$')
+end
+
+--- Opens a socket as it is asked for, and starts to receive: the one that the user has brought, or one that
+--- is bound here.
+---
+--- @param terms dtls.SocketTerms
+--- @param ip string an IP address, with its scope where it has one
+--- @param port integer 0 for any
+--- @param ears dtls.Ears
+--- @return dtls.Udp|nil, string?, string?
+function Udp.open(terms, ip, port, ears)
+  if terms.socket then
+    local handle, err, name = sockets.borrow(terms.socket)
+    if not handle then return nil, err, name end
+    local self
+    self, err, name = begin(handle, terms, ears, { borrowed = true, peer = handle:getpeername() })
+    if self then
+      self.connected = self.peer ~= nil
+    else
+      sockets.giveBack(handle)
+    end
+    return self, err, name
+  end
+  local _, target = address.parse(ip)
+  ip = target or ip
+  local handle, err, name = sockets.make(terms, ip, port)
+  if not handle then return nil, err, name end
+  local self
+  self, err, name = begin(handle, terms, ears, { ip = ip, scope = scopeOf(ip) })
+  if not self then sockets.discard(handle) end
+  return self, err, name
+end
+
+--- Opens a second socket on the same address and port, for one peer: peer_socket.lua says what for.
+---
+--- @return dtls.Udp|nil, string?, string?
+function Udp:beside(ip, port, ears)
+  local handle, err, name =
+    sockets.make(self.terms, self.ip, self.handle:getsockname().port, self:_target(ip), port)
+  if not handle then return nil, err, name end
+  local made
+  made, err, name = begin(handle, self.terms, ears, { connected = true })
+  if not made then sockets.discard(handle) end
+  return made, err, name
+end
+
+--- Lets the socket hear nobody but one peer, and learn when nothing listens there. Not one of the user's, who
+--- goes on with it afterwards.
 --- @return true|nil, string?, string?
 function Udp:connect(ip, port)
-  local connected, err, name = self.handle:connect(ip, port)
+  if self.borrowed then return true end
+  local connected, err, name = self.handle:connect(self:_target(ip), port)
   if not connected then return nil, err, name end
   self.connected = true
   return true
 end
 
---- Sends one datagram: now, or as soon as the socket can take it.
---- @return true|nil, string?, string?
+-- luv reports a link-local address without its scope (`fe80::1`). Whoever reaches a socket that is bound to
+-- such an address is on the same link. (Linux knows that; other systems want to be told.)
+function Udp:_target(ip)
+  if self.scope and ip:match('^fe[89ab]') and not ip:find('%', 1, true) then return ip .. self.scope end
+  return ip
+end
+
+--- Sends one datagram: now, or as soon as the socket can take it. `dropped` says that it was not even tried,
+--- since too much waits.
+--- @return true|nil sent, string? err, string? name, boolean? dropped
 function Udp:send(datagram, ip, port)
   local handle = self.handle
-  if not handle then return nil, 'ENOTCONN: the socket is closed', 'ENOTCONN' end
+  -- The user may have closed it. luv would open another and send from that.
+  if not handle or (self.borrowed and handle:is_closing()) then
+    return nil, 'ENOTCONN: the socket is closed', 'ENOTCONN'
+  end
   -- A connected socket must not be told.
-  if self.connected then ip, port = nil, nil end
+  if self.connected then
+    ip, port = nil, nil
+  elseif self.scope then
+    ip = self:_target(ip)
+  end
   local sent, err, name = handle:try_send(datagram, ip, port)
   -- That is about an earlier datagram. This one has not been tried.
   if name == 'ECONNREFUSED' then sent, err, name = handle:try_send(datagram, ip, port) end
   if sent then return true end
   if name ~= 'EAGAIN' then return nil, err, name end
-  if handle:get_send_queue_size() + #datagram > QUEUE_BYTES then
-    return nil, 'ENOBUFS: too many datagrams wait to be sent', 'ENOBUFS'
+  local waiting = handle:get_send_queue_size()
+  -- One may always wait: else nothing would ever tell that there is room again.
+  if waiting > 0 and waiting + #datagram > self.limit then
+    self.full = true
+    return nil, 'ENOBUFS: too many datagrams wait to be sent', 'ENOBUFS', true
   end
-  sent, err, name = handle:send(datagram, ip, port, function ()
-    if self.onSent and handle:get_send_queue_count() == 0 then self.onSent() end
-  end)
+  sent, err, name = handle:send(datagram, ip, port, self.onSent)
   if not sent then return nil, err, name end
   return true
+end
+
+--- @private A datagram that waited is on its way, or lost.
+function Udp:_sent(failure)
+  local isOpen, isEmpty = self.handle ~= nil, self.queue:get_send_queue_count() == 0
+  if not isOpen then
+    if isEmpty and self.onEmpty then self.onEmpty() end
+    return
+  end
+  local drained = isEmpty and self.full
+  if drained then self.full = false end
+  if failure then
+    self.ears.onLost(('%s: a datagram that waited to be sent is lost'):format(failure), failure)
+  end
+  if drained then self.ears.onDrain() end
+end
+
+--- Takes a datagram that has arrived and not been read yet: peer_socket.lua says when.
+--- @return string|nil data, string? ip, integer? port
+function Udp:take()
+  return core.take_datagram(self.handle:fileno())
 end
 
 --- @return { ip: string, port: integer, family: string }|nil, string?, string?
@@ -82,13 +174,26 @@ function Udp:address()
   return self.handle:getsockname()
 end
 
---- Closes the socket, once, when what waits has been sent. `callback` is called when it is closed.
+--- How large the system has made a buffer of the socket.
+--- @param which 'recv'|'send'
+--- @return integer|nil, string?, string?
+function Udp:bufferSize(which)
+  return uv[which .. '_buffer_size'](self.handle)
+end
+
+--- Closes the socket, once, when what waits has been sent; the user's own is given back instead. `callback`
+--- is called when that is done.
 function Udp:close(callback)
   local handle = self.handle
   self.handle = nil
+  if self.borrowed then
+    sockets.giveBack(handle)
+    if callback then loop.defer(callback) end
+    return
+  end
   if handle:get_send_queue_count() == 0 then return handle:close(callback) end
   handle:recv_stop()
-  self.onSent = function () handle:close(callback) end
+  self.onEmpty = function () handle:close(callback) end
 end
 
 return Udp

@@ -147,6 +147,7 @@ fn an_address_that_cannot_be_answered_is_ignored() {
         (HERE, 0),
         (IpAddr::V4(Ipv4Addr::new(224, 0, 0, 1)), 1000),
         (IpAddr::V4(Ipv4Addr::UNSPECIFIED), 1000),
+        (IpAddr::V4(Ipv4Addr::BROADCAST), 1000),
         (IpAddr::V6(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1)), 1000),
     ] {
         let verdict = gate.examine_untrusted(&hello(1, 0, b""), address, port, NOW);
