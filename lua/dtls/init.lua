@@ -215,8 +215,8 @@ local function makeListener(caller, given, onConnection, check)
     idleTimeout = given.idleTimeout,
     trace = given.trace,
     maxSessions = given.maxSessions,
-    roaming = given.roaming,
     sockets = sockets.terms(caller, given),
+    roaming = given.roaming,
     cookieSecret = secrets,
     ticketKeys = resumption.ring(caller, context, given.ticketKeys),
   })
