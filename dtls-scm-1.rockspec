@@ -33,6 +33,7 @@ build = {
       ['dtls'] = 'lua/dtls/init.lua',
       ['dtls.address'] = 'lua/dtls/address.lua',
       ['dtls.arrival'] = 'lua/dtls/arrival.lua',
+      ['dtls.candidates'] = 'lua/dtls/candidates.lua',
       ['dtls.certificate'] = 'lua/dtls/certificate.lua',
       ['dtls.client'] = 'lua/dtls/client.lua',
       ['dtls.deadlines'] = 'lua/dtls/deadlines.lua',

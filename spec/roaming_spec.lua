@@ -10,7 +10,7 @@ local program = require('spec.support.program')
 local PSK = { identity = 'dev-1', key = '\1\2\3\4\5\6\7\8\9\10\11\12\13\14\15\16' }
 
 -- A server on which peers may move. What it tells is in lists, by session.
-local function roamingServer(options)
+local function roamingServer(options, host)
   local all = { served = {}, moves = {}, heard = {}, closed = {} }
   all.server, all.port = ends.listen(helper.merge({ roaming = true }, options), function (session)
     local index = #all.served + 1
@@ -24,13 +24,13 @@ local function roamingServer(options)
       if not all.silent then session:send('Echo: ' .. data) end
     end)
     session:on('close', function (reason) all.closed[index] = reason end)
-  end)
+  end, host)
   return all
 end
 
-local function certified(options)
+local function certified(options, host)
   local identity = pki.identity('server')
-  return roamingServer(helper.merge({ cert = identity.cert, key = identity.key }, options))
+  return roamingServer(helper.merge({ cert = identity.cert, key = identity.key }, options), host)
 end
 
 -- A client of that server behind a translator of its own: `{ nat, client, session }`.
@@ -264,6 +264,35 @@ describe('a peer that moves', function ()
     end)
   end
 
+  it('takes the socket along that is its own', function ()
+    local all = certified({ perPeerSocket = true })
+    local one, other = join(all), join(all)
+    for round = 1, 20 do
+      if round % 2 == 0 then one.nat:rebind('127.0.0.' .. 1 + round) else one.nat:swap(other.nat) end
+      assertInTouch(one, 'one ' .. round)
+      assertInTouch(other, 'other ' .. round)
+      for _, each in ipairs({ one, other }) do
+        local peer = each.session._socket.handle:getpeername()
+        assert.same(each.nat:address(), { ip = peer.ip, port = peer.port, family = peer.family })
+      end
+    end
+    helper.runUntil(function () return all.server._peerSockets == 2 end)
+    assert.equal(2, all.server:stats().connected)
+  end)
+
+  for name, ip in pairs({ IPv4 = '127.0.0.1', IPv6 = '::1' }) do
+    for trail, options in pairs({ ['with a trail'] = {}, ['without one'] = TRACKLESS }) do
+      it('has an ' .. name .. ' address on a dual-stack socket, ' .. trail, function ()
+        local all = certified({}, '::')
+        local one = join(all, trusting(options), ip)
+        local from = one.nat:address()
+        one.nat:rebind()
+        assertInTouch(one, 'here')
+        assert.same({ { one.session, one.nat:address(), from } }, all.moves)
+      end)
+    end
+  end
+
   it('is openssl s_client, whose records leave a trail', function ()
     program.need('setpriv', 'openssl')
     local all = certified()
@@ -402,6 +431,15 @@ describe('a stranger', function ()
     end
   end)
 
+  it('buys none at the address of the one session that there is', function ()
+    local all = certified()
+    local one = join(all, trusting(TRACKLESS))
+    sendAll(all, 100, function (index) one.nat:send(forged(index)) end)
+    assert.equal(0, all.server:stats().roamTrials)
+    assert.equal(100, all.server:stats().drops.unauthenticated)
+    assertInTouch(one, 'still here')
+  end)
+
   it('buys one try with a record that bears the trail of a session', function ()
     local all = certified()
     local one = join(all)
@@ -415,6 +453,7 @@ describe('a stranger', function ()
     assert.same({ 500, 0 }, { stats.roamTrials, stats.moves })
     assert.same({}, stranger.heard)
     -- From the peer's own address it is no try at all.
+    join(all, trusting(TRACKLESS))
     sendAll(all, 1, function () one.nat:send(genuine:sub(1, -3) .. hello.randomBytes(2)) end)
     assert.equal(500, all.server:stats().roamTrials)
     assertInTouch(one, 'still here')
@@ -456,11 +495,11 @@ describe('sessions that bear one trail', function ()
     for index, left in pairs({ [2] = 3, [1] = 2, [4] = 1, [3] = 0 }) do
       each[index].session:destroy()
       each[index].client:destroy()
-      local count, session = 0, all.server._roam.trails[trail]
+      local count, session = 0, all.server._roam.candidates.trails[trail]
       while session do count, session = count + 1, session._sameTrail end
       assert.is_true(count <= 3 and left <= 3)
     end
-    assert.same({}, all.server._roam.trails)
+    assert.same({}, all.server._roam.candidates.trails)
   end)
 end)
 
