@@ -7,7 +7,7 @@ use crate::ffi;
 use crate::record::MAX_PLAINTEXT;
 use bytes::Bytes;
 use openssl::error::ErrorStack;
-use openssl::ssl::{ErrorCode, Ssl, SslRef, SslStream};
+use openssl::ssl::{ErrorCode, ShutdownState, Ssl, SslRef, SslStream};
 use std::cell::RefCell;
 use std::time::Duration;
 
@@ -125,6 +125,11 @@ impl Engine {
     pub fn say_goodbye(&mut self) {
         // Whether the peer's has come as well is what reading tells.
         let _ = self.call(SslStream::shutdown);
+    }
+
+    /// Reads on behind the peer's close_notify, which has been answered, SSL_set_shutdown(3).
+    pub fn read_on(&mut self) {
+        self.tls.set_shutdown(ShutdownState::SENT);
     }
 
     /// Sends the last flight again, if OpenSSL finds that it is time to.

@@ -7,6 +7,7 @@ use crate::ffi;
 use crate::ocsp;
 use crate::record::MAX_PLAINTEXT;
 use crate::resumption::Kept;
+use crate::shape::SealedShape;
 use crate::srtp::Profile;
 use openssl::ssl::SslRef;
 use openssl::x509::X509;
@@ -43,8 +44,7 @@ pub struct Established {
     pub cipher: Cipher,
     /// The longest message that fits a record, in bytes.
     pub max_message: usize,
-    /// The longest message whose datagram is no larger than the MTU, in bytes
-    /// (DTLS_get_data_mtu(3)).
+    /// The longest message whose datagram is no larger than the path's MTU, in bytes.
     pub max_payload: usize,
 }
 
@@ -86,8 +86,14 @@ impl Established {
                 standard_name: cipher.and_then(|cipher| cipher.standard_name()).unwrap_or("unknown"),
             },
             max_message: record,
-            max_payload: ffi::data_mtu(ssl).min(record),
+            max_payload: 0,
         }
+    }
+
+    /// Takes what the path's MTU is: a UDP payload, in bytes.
+    pub(crate) fn fit(&mut self, mtu: u32) {
+        let shape = SealedShape::of_suite(self.cipher.name);
+        self.max_payload = shape.longest_plaintext(mtu as usize).min(self.max_message);
     }
 }
 

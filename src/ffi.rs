@@ -48,7 +48,6 @@ extern "C" {
     fn BIO_ADDR_free(address: *mut BioAddr);
     fn DTLSv1_listen(ssl: *mut sys::SSL, client: *mut BioAddr) -> c_int;
     fn DTLS_set_timer_cb(ssl: *mut sys::SSL, callback: TimerCallback);
-    fn DTLS_get_data_mtu(ssl: *const sys::SSL) -> usize;
     fn SSL_CTX_use_psk_identity_hint(context: *mut sys::SSL_CTX, hint: *const c_char) -> c_int;
     fn SSL_get_psk_identity_hint(ssl: *const sys::SSL) -> *const c_char;
     fn SSL_CTX_get_security_callback(context: *const sys::SSL_CTX) -> Option<SecurityCallback>;
@@ -198,12 +197,6 @@ unsafe extern "C" fn next_timeout(ssl: *mut sys::SSL, last_us: c_uint) -> c_uint
 pub fn set_mtu(ssl: &SslRef, bytes: u32) {
     // SAFETY: stores a number in an SSL that nothing else is using: the session is borrowed.
     unsafe { sys::SSL_ctrl(ssl.as_ptr(), CTRL_SET_MTU, c_long::from(bytes), std::ptr::null_mut()) };
-}
-
-/// The plaintext that fits a datagram of the MTU, DTLS_get_data_mtu(3); 0 before there is a cipher.
-pub fn data_mtu(ssl: &SslRef) -> usize {
-    // SAFETY: reads fields of an SSL that is borrowed.
-    unsafe { DTLS_get_data_mtu(ssl.as_ptr()) }
 }
 
 /// OpenSSL's name of the cipher suite that has been agreed on, if one has.

@@ -64,6 +64,7 @@ pub mod record;
 pub mod resumption;
 pub mod screen;
 pub mod session;
+pub mod shape;
 pub mod socket;
 pub mod spent;
 pub mod srtp;

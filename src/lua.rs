@@ -37,6 +37,7 @@ fn open(lua: &Lua) -> LuaResult<LuaTable> {
     let module = lua.create_table()?;
     module.set("version", env!("CARGO_PKG_VERSION"))?;
     module.set("openssl_version", crate::openssl_version())?;
+    module.set("kinds", KINDS)?;
     module.set("context", lua.create_function(context)?)?;
     module.set("gate", lua.create_function(gate)?)?;
     module.set("generate_certificate", lua.create_function(generate_certificate)?)?;
@@ -137,6 +138,9 @@ fn read_terms(terms: &LuaTable) -> LuaResult<Terms> {
     let is = |option: &str| LuaResult::Ok(terms.get::<Option<bool>>(option)?.unwrap_or(false));
     Ok(Terms {
         deadlines: Deadlines { handshake_ms: terms.get("handshake_ms")?, idle_ms: terms.get("idle_ms")? },
+        linger_ms: terms.get::<Option<u64>>("linger_ms")?.unwrap_or(Terms::LINGER_MS),
+        mtu: terms.get("mtu")?,
+        refuse_oversize: is("refuse_oversize")?,
         ask_server_name: is("ask_server_name")?,
         trace: is("trace")?,
         roams: is("roams")?,
@@ -204,6 +208,12 @@ impl UserData for LuaSession {
             Ok(this.0.goes_before(&read_pass(&pass)?.random))
         });
         methods.add_method_mut("lower_mtu", |_, this, refused: usize| Ok(this.0.lower_mtu(refused)));
+        methods.add_method_mut("set_mtu", |_, this, bytes: u32| Ok(this.0.set_mtu(bytes)));
+        methods.add_method("heard_at", |_, this, ()| Ok(this.0.heard_at()));
+        methods.add_method_mut("give_up", |_, this, (sentence, now): (String, u64)| {
+            this.0.give_up(&sentence, now);
+            Ok(())
+        });
         answers(methods);
         type Export = (usize, LuaString, Option<LuaString>);
         methods.add_method_mut("export_keying_material", |lua, this, (length, label, context): Export| {
@@ -261,22 +271,47 @@ fn answers<M: UserDataMethods<LuaSession>>(methods: &mut M) {
     });
 }
 
+/// What `poll` says, as its place in the module's list `kinds`. A string would be made anew each time: three
+/// allocations for the collector and a protected call, twice for every message.
+#[derive(Clone, Copy)]
+enum Kind {
+    Transmit = 1,
+    Connected,
+    Message,
+    Question,
+    KeyLog,
+    Session,
+    Trail,
+    Closed,
+    Timeout,
+}
+
+const KINDS: [&str; Kind::Timeout as usize] =
+    ["transmit", "connected", "message", "question", "keylog", "session", "trail", "closed", "timeout"];
+
 fn poll(lua: &Lua, session: &mut Session) -> LuaResult<MultiValue> {
     match session.poll() {
-        Output::Transmit(datagram) => ("transmit", lua.create_string(datagram)?).into_lua_multi(lua),
-        Output::Connected => "connected".into_lua_multi(lua),
-        Output::Message(message) => ("message", lua.create_string(message)?).into_lua_multi(lua),
-        Output::Question(number, asked) => show::question(lua, number, asked),
-        Output::KeyLog(line) => ("keylog", line).into_lua_multi(lua),
+        Output::Transmit(datagram) => {
+            (Kind::Transmit as u8, lua.create_string(datagram)?).into_lua_multi(lua)
+        }
+        Output::Connected => (Kind::Connected as u8).into_lua_multi(lua),
+        Output::Message(message) => (Kind::Message as u8, lua.create_string(message)?).into_lua_multi(lua),
+        Output::Question(number, asked) => {
+            let (kind, about) = show::question(lua, asked)?;
+            (Kind::Question as u8, number, kind, about).into_lua_multi(lua)
+        }
+        Output::KeyLog(line) => (Kind::KeyLog as u8, line).into_lua_multi(lua),
         Output::Session(id, kept) => {
-            ("session", lua.create_string(id)?, lua.create_string(kept.bytes())?).into_lua_multi(lua)
+            let (id, kept) = (lua.create_string(id)?, lua.create_string(kept.bytes())?);
+            (Kind::Session as u8, id, kept).into_lua_multi(lua)
         }
-        Output::Trail(trail) => ("trail", trail.map(Trail::key)).into_lua_multi(lua),
-        Output::Closed(reason, None) => ("closed", reason.as_str()).into_lua_multi(lua),
+        Output::Trail(trail) => (Kind::Trail as u8, trail.map(Trail::key)).into_lua_multi(lua),
+        Output::Closed(reason, None) => (Kind::Closed as u8, reason.as_str()).into_lua_multi(lua),
         Output::Closed(reason, Some(error)) => {
-            ("closed", reason.as_str(), error.to_string(), error.name.as_str()).into_lua_multi(lua)
+            let (sentence, name) = (error.to_string(), error.name.as_str());
+            (Kind::Closed as u8, reason.as_str(), sentence, name).into_lua_multi(lua)
         }
-        Output::Timeout(at) => ("timeout", at).into_lua_multi(lua),
+        Output::Timeout(at) => (Kind::Timeout as u8, at).into_lua_multi(lua),
     }
 }
 

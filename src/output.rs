@@ -45,7 +45,7 @@ pub enum Output {
 pub enum Reason {
     /// A close_notify was sent or received.
     Closed,
-    /// A deadline passed: the handshake's, with its error, or the idle timeout, without.
+    /// A deadline passed: the handshake's, with its error; the idle timeout, without; or the user's own.
     Timeout,
     /// A fatal error, which comes with it.
     Error,

@@ -16,6 +16,7 @@
 use crate::discard::Discard;
 use crate::reassembly::{Expect, Message, Reassembly};
 use crate::record::{self, Record, ALERT, CHANGE_CIPHER_SPEC, DTLS_1_2, HANDSHAKE, MAX_PLAINTEXT};
+use crate::shape::SealedShape;
 use std::collections::VecDeque;
 
 /// How many sealed records that came too early are kept, and how many bytes of them.
@@ -42,54 +43,6 @@ pub enum Admission {
     Kept,
     /// It goes no further.
     Discard(Discard),
-}
-
-/// What the body of a sealed record can be in a cipher suite. OpenSSL 3.6 ends an established
-/// session at an AEAD record too short for its nonce and tag, whoever sent it. (DTLS 1.3 has no explicit
-/// nonce, and a byte of content type inside: RFC 9147 section 4.)
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SealedShape {
-    /// The least length of a body.
-    pub least: usize,
-    /// What a body's length is a multiple of; 1 for AEAD.
-    pub block: usize,
-    /// Whether a body begins with a part of its AEAD's nonce.
-    pub has_nonce: bool,
-}
-
-impl SealedShape {
-    /// Reads the shape off OpenSSL's name of a cipher suite (RFC 5288, 6655, 7905, 5246 section 6.2.3.2).
-    pub fn of_suite(name: &str) -> SealedShape {
-        const EXPLICIT_NONCE: usize = 8;
-        let aead = |least| SealedShape { least, block: 1, has_nonce: true };
-        if name.contains("CHACHA20") {
-            SealedShape { has_nonce: false, ..aead(16) }
-        } else if name.ends_with("CCM8") {
-            aead(EXPLICIT_NONCE + 8)
-        } else if name.contains("GCM") || name.contains("CCM") {
-            aead(EXPLICIT_NONCE + 16)
-        } else {
-            let block = if name.contains("DES") { 8 } else { 16 };
-            let mac: usize = match name {
-                _ if name.ends_with("SHA384") => 48,
-                _ if name.ends_with("SHA256") => 32,
-                _ => 20,
-            };
-            // An IV, then the MAC and a byte of padding, rounded up.
-            let least = block + (mac + 1).next_multiple_of(block);
-            SealedShape { least, block, has_nonce: false }
-        }
-    }
-
-    /// Whether a record is authenticated before anything else is done with it.
-    pub fn is_aead(self) -> bool {
-        self.block == 1
-    }
-
-    /// Whether a body of this length can be genuine.
-    pub fn fits(self, length: usize) -> bool {
-        length >= self.least && length % self.block == 0
-    }
 }
 
 /// The screen of one session.

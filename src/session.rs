@@ -1,12 +1,10 @@
 //! One association with one peer, whose address it does not know.
 
-use crate::config::Mtu;
 use crate::context::{Context, PeerName};
 use crate::discard::Discard;
 use crate::engine::Engine;
 use crate::error::{Error, Name};
 use crate::established::Established;
-use crate::ffi;
 use crate::hello::{Hello, Wishes};
 use crate::output::{Output, Reason};
 use crate::reassembly::Expect;
@@ -15,7 +13,6 @@ use crate::resumption::Earlier;
 use crate::screen::{Admission, Phase, Screen};
 use crate::ticket::TicketKeys;
 use crate::trace::{Event, Tracer};
-use bytes::Bytes;
 use openssl::ssl::SslSession;
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -27,6 +24,8 @@ mod export;
 mod feed;
 mod handshake;
 mod last_flight;
+mod linger;
+mod payload;
 mod resumption;
 mod seen;
 mod stray;
@@ -53,6 +52,12 @@ pub struct Deadlines {
 pub struct Terms {
     /// How long it may take.
     pub deadlines: Deadlines,
+    /// How long messages are still heard that the peer's close_notify has overtaken, in milliseconds.
+    pub linger_ms: u64,
+    /// The path's MTU, a UDP payload in bytes, where it is another than the context's.
+    pub mtu: Option<u32>,
+    /// Whether messages that make larger datagrams than that are refused.
+    pub refuse_oversize: bool,
     /// Whether a server asks the user which context serves the host that the client wants.
     pub ask_server_name: bool,
     /// Whether there are events of what goes over the wire.
@@ -67,11 +72,20 @@ pub struct Terms {
     pub totals: Rc<Totals>,
 }
 
+impl Terms {
+    /// How long to linger by default: longer than networks hold a datagram back that is not lost, and shorter
+    /// than a retransmission timeout.
+    pub const LINGER_MS: u64 = 250;
+}
+
 impl From<Deadlines> for Terms {
     /// Nothing but deadlines.
     fn from(deadlines: Deadlines) -> Terms {
         Terms {
             deadlines,
+            linger_ms: 0,
+            mtu: None,
+            refuse_oversize: false,
             ask_server_name: false,
             trace: false,
             roams: false,
@@ -90,7 +104,8 @@ impl From<Deadlines> for Terms {
 /// - from the network: [`receive_untrusted`](Session::receive_untrusted), and from the clock:
 ///   [`expire`](Session::expire);
 /// - from the user: [`send`](Session::send), [`answer`](Session::answer),
-///   [`close`](Session::close), [`destroy`](Session::destroy);
+///   [`set_mtu`](Session::set_mtu), [`give_up`](Session::give_up), [`close`](Session::close),
+///   [`destroy`](Session::destroy);
 /// - [`poll`](Session::poll), which says what to do now, and
 ///   [`take_trace`](Session::take_trace), which says what has been done.
 ///
@@ -106,10 +121,14 @@ pub struct Session {
     deadlines: Deadlines,
     /// The time of the call that is being worked on.
     now: u64,
-    /// What handshake datagrams may fill.
+    /// The path's MTU: what datagrams should fill at most.
     mtu: u32,
+    /// Whether larger messages are refused.
+    refuse_oversize: bool,
     /// When the present stage ends by itself; `None` for never.
     ends_at: Option<u64>,
+    /// When the peer was last heard, or else when the session was made.
+    heard_at: u64,
     /// When OpenSSL wants to retransmit.
     retransmit_at: Option<u64>,
     /// When a peer that may have left with a plaintext alert is given up.
@@ -121,6 +140,10 @@ pub struct Session {
     /// Whether [`Output::Trail`] is wanted, and what it would say.
     roams: bool,
     tracks: Tracks,
+    /// How long it may linger, in milliseconds.
+    linger_ms: u64,
+    /// The number of the peer's close_notify, while the session lingers.
+    last_number: Option<u64>,
     /// Where the handshake waits for an answer of the user's.
     waiting: Option<Checkpoint>,
     /// How many questions have been asked.
@@ -181,7 +204,7 @@ enum Role {
 enum Stage {
     Handshaking,
     Open,
-    /// Our close_notify is sent, the peer's is awaited.
+    /// Our close_notify is sent, and the peer's is awaited, or else what has fallen behind it.
     Closing,
     Closed,
 }
@@ -200,8 +223,7 @@ impl Session {
         let engine = Engine::new(context.client_ssl(&name, earlier.as_ref()), 0)?;
         let role = Role::Client { name, earlier, restarts: 0 };
         let mut session = Session::new(context, role, Screen::new(Expect::Server, 0), terms, now);
-        session.engine = Some(engine);
-        session.drive();
+        session.go_on_with(Ok(engine));
         session.settle();
         Ok(session)
     }
@@ -236,8 +258,10 @@ impl Session {
             outputs: VecDeque::new(),
             deadlines,
             now,
-            mtu: context.config().mtu.bytes(),
+            mtu: terms.mtu.unwrap_or(context.config().mtu.bytes()),
+            refuse_oversize: terms.refuse_oversize,
             ends_at: Some(now.saturating_add(deadlines.handshake_ms)),
+            heard_at: now,
             retransmit_at: None,
             doubted_until: None,
             established: None,
@@ -245,6 +269,8 @@ impl Session {
             seen: Seen::default(),
             roams: terms.roams,
             tracks: Tracks::default(),
+            linger_ms: terms.linger_ms,
+            last_number: None,
             waiting: None,
             questions: 0,
             shown: Shown::default(),
@@ -316,58 +342,28 @@ impl Session {
         }
     }
 
-    /// Seals a message and returns the one datagram that carries it.
-    ///
-    /// # Errors
-    ///
-    /// [`Name::NotConnected`] before the handshake is complete and after the end,
-    /// [`Name::Invalid`] for an empty message, [`Name::MessageTooBig`] for one that fits no
-    /// record: none of these harms the session. Anything else has ended it.
-    pub fn send(&mut self, message: &[u8]) -> Result<Bytes, Error> {
-        let (Stage::Open, Some(engine), Some(established)) =
-            (self.stage, &mut self.engine, &self.established)
-        else {
-            return Err(Error::not_connected(self.state()));
-        };
-        if message.is_empty() {
-            return Err(Error::new(Name::Invalid, "a DTLS message cannot be empty"));
-        }
-        if message.len() > established.max_message {
-            let sentence = format!(
-                "a message of {} bytes does not fit a DTLS record of at most {}",
-                message.len(),
-                established.max_message
-            );
-            return Err(Error::new(Name::MessageTooBig, sentence));
-        }
-        let sealed = engine.seal(message);
-        match &sealed {
-            Ok(datagram) => {
-                self.counter.said(message, datagram);
-                self.trace(|tracer| tracer.sent(datagram));
-            }
-            Err(error) => {
-                self.collect();
-                self.finish(Reason::Error, Some(error.clone()));
-            }
-        }
-        sealed
-    }
-
     /// Ends the session in good order: an established one with a close_notify, whose answer is
-    /// awaited for a second. Messages that nobody has polled yet are dropped. Does nothing the
-    /// second time.
+    /// awaited for a second; a handshake with an alert, where it waits for an answer to a question.
+    /// Messages that nobody has polled yet are dropped. Does nothing the second time.
     pub fn close(&mut self, now: u64) {
         const ANSWER_MS: u64 = 1000;
+        // RFC 5246 section 7.2.2 has it as a warning, which would be of no consequence.
+        const USER_CANCELED: u8 = 90;
         self.now = now;
         match self.stage {
-            Stage::Handshaking => self.finish(Reason::Closed, None),
+            Stage::Handshaking => {
+                if self.waiting.is_some() {
+                    self.send_alert(USER_CANCELED);
+                }
+                self.finish(Reason::Closed, None);
+            }
             Stage::Open => {
                 self.outputs.retain(|output| !matches!(output, Output::Message(_)));
                 self.say_goodbye();
                 self.stage = Stage::Closing;
                 self.ends_at = Some(now.saturating_add(ANSWER_MS));
             }
+            Stage::Closing if self.lingers() => self.stop_lingering(),
             Stage::Closing | Stage::Closed => {}
         }
         self.settle();
@@ -379,22 +375,6 @@ impl Session {
             self.outputs.clear();
             self.finish(Reason::Destroyed, None);
         }
-    }
-
-    /// Makes handshake datagrams smaller, because the network refused one of `refused` bytes: the
-    /// retransmission will fit. Returns the new size, or `None` where there is no smaller one.
-    ///
-    /// A flight may be refused datagram by datagram; that lowers the size once.
-    pub fn lower_mtu(&mut self, refused: usize) -> Option<u32> {
-        // IPv6's least MTU less its headers, IPv4's least reassembly size less its, OpenSSL's least.
-        const STEPS: [u32; 3] = [1232, 548, Mtu::LEAST];
-        let engine = self.engine.as_ref().filter(|_| self.stage == Stage::Handshaking)?;
-        if refused > self.mtu as usize {
-            return Some(self.mtu);
-        }
-        self.mtu = STEPS.into_iter().find(|&step| (step as usize) < refused)?;
-        ffi::set_mtu(engine.ssl(), self.mtu);
-        Some(self.mtu)
     }
 
     /// Takes the next output; [`Output::Timeout`] when there is nothing more to do.
@@ -422,6 +402,11 @@ impl Session {
         }
     }
 
+    /// What has happened so far.
+    pub fn counts(&self) -> &Counts {
+        self.counter.counts()
+    }
+
     /// Whether this client's handshake goes before that of the peer, whose hello to us has this random. Two
     /// ends that connect to each other at the same moment both find the same one, and the other waits.
     pub fn goes_before(&self, random: &[u8; 32]) -> bool {
@@ -431,11 +416,6 @@ impl Session {
             engine.ssl().client_random(&mut own);
             matches!(self.role, Role::Client { .. }) && own < *random
         })
-    }
-
-    /// What has happened so far.
-    pub fn counts(&self) -> &Counts {
-        self.counter.counts()
     }
 
     /// What the handshake has shown; `None` until it is complete.

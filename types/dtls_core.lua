@@ -7,6 +7,8 @@
 --- @class dtls_core
 --- @field version string this library's
 --- @field openssl_version string
+--- @field kinds string[] what `Session:poll` says, by number: transmit, message, keylog, session, connected,
+---   question, closed, timeout
 local core = {}
 
 --- What a context is made of, types already checked.
@@ -139,6 +141,10 @@ function Context:connect(name, terms, now) end
 --- @class dtls_core.Terms
 --- @field handshake_ms integer
 --- @field idle_ms integer 0 for ever
+--- @field linger_ms? integer how long messages are heard that the peer's close_notify has overtaken;
+---   250 by default
+--- @field mtu? integer the path's MTU, a UDP payload in bytes; the context's by default
+--- @field refuse_oversize? boolean messages that make larger datagrams than that are refused
 --- @field ask_server_name? boolean a server asks which context serves the host that the client wants
 --- @field tickets? dtls_core.TicketKeys what a server seals its tickets with; nil for no tickets
 --- @field earlier? dtls_core.Earlier a client offers to resume it
@@ -203,6 +209,7 @@ function Gate:spend(pass, wall_seconds) end
 function Gate:is_spent(pass, wall_seconds) end
 
 --- After `receive`, `close`, `destroy`, `expire` and every answer: `poll` until it says `timeout`.
+--- After `receive`, `close`, `destroy`, `expire`, `give_up` and every answer: `poll` until it says `timeout`.
 --- @class dtls_core.Session
 local Session = {}
 
@@ -247,6 +254,9 @@ function Session:stats() end
 --- @return 'transmit'|'message'|'keylog'|'session'|'connected'|'trail'|'question'|'closed'|'timeout' kind
 --- @return string|integer|nil what the datagram, the message, the line, the session's id, the trail (nil where the
 ---   peer leaves none), the question's number, the reason, or when to call `expire`
+--- @return integer kind by its place in `kinds`
+--- @return string|integer|nil what the datagram, the message, the line, the session's id, the question's
+---   number, the reason, or when to call `expire`
 --- @return string? err with `closed`; with `session` what to keep for that id; with `question` its kind:
 ---   `server_name`, `ocsp_response`, `cached_session`, `psk_identity`, `psk_hint`, `peer`
 --- @return string|dtls_core.StatusRequest|dtls_core.Presented|nil name with `closed`; with `question` what it is about
@@ -291,6 +301,20 @@ function Session:take_trace() end
 --- @param refused integer its length in bytes
 --- @return integer? mtu
 function Session:lower_mtu(refused) end
+
+--- Takes what the path's MTU is.
+--- @param bytes integer UDP payload
+--- @return integer? max_payload nil until the handshake is complete
+function Session:set_mtu(bytes) end
+
+--- When the last authenticated record came that had an effect.
+--- @return integer ms
+function Session:heard_at() end
+
+--- Ends an open session with reason `timeout` and ETIMEDOUT.
+--- @param sentence string why
+--- @param now integer
+function Session:give_up(sentence, now) end
 
 --- @param length integer
 --- @param label string

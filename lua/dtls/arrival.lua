@@ -41,11 +41,11 @@ local function isHello(data)
   return kind == HANDSHAKE and high == 0 and low == 0 and byte(data, 14) == CLIENT_HELLO
 end
 
--- Hands a datagram to a session. Returns why it was dropped, if it was. `before` says whether another was
--- asked.
+-- Hands a datagram to a session. Returns why it was dropped, if it was. `before`: others were asked.
 local function offer(endpoint, session, data, before)
   local dropped = session._core:receive(data, loop.now())
-  session._heard = true
+  -- Only a client's search looks for that.
+  if session._heard == false then session._heard = true end
   if before and not dropped and session._state == 'open' then endpoint._peers:promote(session) end
   drain.run(endpoint, session)
   return dropped
@@ -130,7 +130,6 @@ local function admit(endpoint, data, ip, port, pass)
   local counts = endpoint._stats
   local theirs, ours = handshakesWith(endpoint, ip, port)
   if theirs and not endpoint._gate:is_spent(pass, os.time()) then
-    counts.superseded = counts.superseded + 1
     drain.retire(endpoint, theirs, 'replaced')
   end
   if ours and ours._core:goes_before(pass) then return endpoint:_drop('simultaneous', ip, port) end

@@ -32,8 +32,11 @@ function client.connect(caller, context, given, callback, shared)
     sockets = sockets.terms(caller, given),
     handshakeTimeout = given.handshakeTimeout or of._handshakeTimeout or context.handshakeTimeout,
     idleTimeout = given.idleTimeout or of._idleTimeout or 0,
+    linger = given.linger or of._linger,
+    oversize = given.oversize or of._oversize,
   }
   local session = Session:new(false, context, given.trace or of._trace)
+  session._keepAlive = given.keepAlive
   if callback then session:on('secureConnection', function () callback(session) end) end
   -- Nothing of the user's runs before the session is in the user's hands.
   session._silent = true

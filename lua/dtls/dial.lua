@@ -111,6 +111,9 @@ function Dial:attempt(text)
   made, err, name = self.context.core:connect(self.servername, {
     handshake_ms = math.max(self.endsAt - now, 1),
     idle_ms = self.opts.idleTimeout,
+    linger_ms = self.opts.linger,
+    refuse_oversize = self.opts.oversize == 'error',
+    mtu = session._mtu,
     trace = session._trace ~= nil,
     roams = endpoint._terms.roams,
     earlier = self.earlier,

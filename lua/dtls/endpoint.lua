@@ -35,11 +35,14 @@ function Endpoint:initialize(context, opts)
   self._context = context
   self._handshakeTimeout = opts.handshakeTimeout
   self._idleTimeout = opts.idleTimeout
+  self._linger, self._oversize, self._keepAlive = opts.linger, opts.oversize, opts.keepAlive
   self._sni = opts.sni
   -- What every accepted session is subject to, in the core's words.
   self._terms = {
     handshake_ms = self._handshakeTimeout or context.handshakeTimeout,
     idle_ms = self._idleTimeout or 5 * 60 * 1000,
+    linger_ms = self._linger,
+    refuse_oversize = self._oversize == 'error',
     ask_server_name = self._sni ~= nil,
     trace = watch(opts.trace) ~= nil,
     roams = opts.roaming,
@@ -107,6 +110,17 @@ function Endpoint:stats()
   return stats.ofEndpoint(self)
 end
 
+--- The sessions that are established: not those whose handshakes are under way, nor those that are closing.
+--- A list of its own, in no order, which stays as it is while sessions come and go.
+--- @return dtls.Session[]
+function Endpoint:sessions()
+  local list = {}
+  for _, session in ipairs(self._peers:list()) do
+    if session._state == 'open' and not session._closing then list[#list + 1] = session end
+  end
+  return list
+end
+
 --- Closes every session with a close_notify, and then the socket.
 --- @param callback? fun() called when all is closed
 function Endpoint:close(callback)
@@ -161,7 +175,10 @@ Endpoint._receive = arrival.receive
 --- is not `ip`: luv reports an IPv6 address without its scope.
 function Endpoint:_adopt(session, made, ip, port, target)
   session._core, session._endpoint = made, self
-  session._ip, session._port, session._target = ip, port, target or ip
+  session._ip, session._port = ip, port
+  -- A field that most sessions lack costs many thousand of them nothing.
+  local other = target ~= ip and target or nil
+  if other ~= session._target then session._target = other end
   -- A client that goes on to another address may have left some behind.
   session._postponed = session._postponed or 0
   if not session._isServer then self._stats.started = self._stats.started + 1 end
@@ -175,7 +192,9 @@ function Endpoint:_forget(session)
   self._peers:remove(session)
   if self._roam then self._roam:leave(session) end
   self._deadlines:remove(session)
+  session:_seen()
   stats.keep(session)
+  session:_disarm()
   peerSocket.close(self, session)
   session._core = nil
 end
@@ -208,10 +227,12 @@ function Endpoint:_tick()
 end
 
 --- @private
-function Endpoint:_expire(session)
-  if not session._core then return end
-  session._core:expire(loop.now())
-  drain.run(self, session)
+function Endpoint:_expire(item)
+  -- An alarm (alarm.lua), or a session.
+  if item.wake then return item:wake(loop.now()) end
+  if not item._core then return end
+  item._core:expire(loop.now())
+  drain.run(self, item)
 end
 
 -- What went wrong, where it matters to nobody but whoever watches.

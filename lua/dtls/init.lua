@@ -15,8 +15,11 @@ local sni = require('dtls/sni')
 local sockets = require('dtls/sockets')
 local trace = require('dtls/trace')
 
--- Adds to what sessions can do.
+-- Add to what sessions can do.
+require('dtls/keepalive')
 require('dtls/keys')
+require('dtls/payload')
+require('dtls/timeout')
 
 local dtls = {
   _VERSION = core.version,
@@ -130,6 +133,12 @@ Context.__name = 'dtls.Context'
 ---   What is sent beyond it is dropped, fails with ENOBUFS, and `'drain'` tells when all has been sent
 --- @field socket? userdata|table a bound UDP handle of luv, or a dgram socket of Luvit, to be used instead of
 ---   one that is made, and given back at the end: bound, and not receiving
+--- @field linger? integer how long messages are still heard that the peer's close has overtaken on their
+---   way, where any are missing; 250 by default, 0 for not at all
+--- @field oversize? 'send'|'error' what becomes of a message over `maxPayload()`: it is sent, by default, and
+---   IP cuts it in pieces; or `session:send` fails with EMSGSIZE
+--- @field keepAlive? dtls.KeepAlive|false what a quiet peer is asked, that it may be told from one that is
+---   gone; false by default, and there to take back an endpoint's
 
 --- @class dtls.EndpointOptions: dtls.SessionOptions
 --- @field sni? table<string, dtls.Context>|dtls.SniHook
@@ -152,6 +161,9 @@ Context.__name = 'dtls.Context'
 --- @field context? dtls.Context another than the endpoint's
 --- @field handshakeTimeout? integer
 --- @field idleTimeout? integer
+--- @field linger? integer
+--- @field oversize? 'send'|'error'
+--- @field keepAlive? dtls.KeepAlive|false
 --- @field trace? dtls.TraceHook
 --- @field host? string an IP address or a host name; '127.0.0.1' by default
 --- @field port integer
@@ -213,6 +225,9 @@ local function makeListener(caller, given, onConnection, check)
     sni = given.sni and sni.hook(caller, given.sni),
     handshakeTimeout = given.handshakeTimeout,
     idleTimeout = given.idleTimeout,
+    linger = given.linger,
+    oversize = given.oversize,
+    keepAlive = given.keepAlive,
     trace = given.trace,
     maxSessions = given.maxSessions,
     sockets = sockets.terms(caller, given),

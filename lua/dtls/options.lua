@@ -50,10 +50,22 @@ local function isSocket(value)
   local isHandle, kind = pcall(uv.handle_get_type, handle)
   return isHandle and kind == 'udp'
 end
+local keepAliveKinds = { message = 'message', interval = 'deadline', probes = 'count' }
+local kinds
+
+local function isKeepAlive(value)
+  if value == false then return true end
+  if type(value) ~= 'table' or value.message == nil then return false end
+  for name, item in pairs(value) do
+    local kind = keepAliveKinds[name]
+    if not kind or not kinds[kind][1](item) then return false end
+  end
+  return true
+end
+interpreted(isKeepAlive)
 
 -- What an option can be: a test, and the words that follow "must be".
 local MOST_MS = 2 ^ 31 - 1
-local kinds
 kinds = {
   boolean = { function (v) return type(v) == 'boolean' end, 'a boolean' },
   -- C reads a text no further than its first NUL.
@@ -119,6 +131,16 @@ kinds = {
     function (v) return type(v) == 'string' and core.is_session(v) end,
     'a session, as session:getSession returns',
   },
+  pathMtu = { function (v) return isInteger(v, 256, 65507) end, 'an integer from 256 to 65507' },
+  oversize = { function (v) return v == 'send' or v == 'error' end, "'send' or 'error'" },
+  message = {
+    function (v) return type(v) == 'function' or (type(v) == 'string' and v ~= '') end,
+    'a string that is not empty, or a function',
+  },
+  keepAlive = {
+    isKeepAlive,
+    'a table { message = …, interval = …, probes = … } with a message, a string or function; or false',
+  },
   hook = { function (v) return type(v) == 'function' end, 'a function' },
   bufferSize = { function (v) return isInteger(v, 1, 2 ^ 30) end, 'an integer, a number of bytes' },
   ttl = { function (v) return isInteger(v, 1, 255) end, 'an integer from 1 to 255' },
@@ -179,6 +201,7 @@ end
 
 local sessionOptions = {
   context = 'context', handshakeTimeout = 'deadline', idleTimeout = 'duration', trace = 'hook',
+  linger = 'duration', oversize = 'oversize', keepAlive = 'keepAlive',
 }
 
 -- What the socket under an endpoint, or under a client alone, is to be.

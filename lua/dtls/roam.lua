@@ -98,9 +98,9 @@ local function move(self, session, ip, port)
   end
   local from = session:remoteAddress()
   -- luv reports no scope: a link-local peer is on the link where it was.
-  local scope = ip:find('^fe80:') and session._target:match('%%.*$') or ''
+  local scope = ip:find('^fe80:') and session._target and session._target:match('%%.*$')
   endpoint._peers:move(session, ip, port)
-  session._target = ip .. scope
+  session._target = scope and ip .. scope
   self.candidates:move(session)
   peerSocket.move(endpoint, session)
   endpoint._stats.moves = endpoint._stats.moves + 1

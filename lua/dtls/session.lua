@@ -15,6 +15,7 @@ local watch = require('dtls/watch')
 --- - `'secureConnection'` `()` a client's handshake is complete. (A server's sessions come with the
 ---   server's `'connection'`.)
 --- - `'message'` `(data: string)` one datagram of the peer's.
+--- - `'timeout'` `()` there was silence for as long as `setTimeout` says; it ends nothing.
 --- - `'warning'` `(err: string, name: string)` a socket of its own (a client's, or by `perPeerSocket`) has
 ---   reported something that it survives, such as ECONNREFUSED while nobody listens where the peer should
 ---   be; or ESESSION where the option `session` is of no use: the handshake is a full one then.
@@ -39,7 +40,10 @@ local watch = require('dtls/watch')
 --- @field private _socket dtls.Udp? its own, where it does not send by the endpoint's: see peer_socket.lua
 --- @field private _dial dtls.Dial? a client's search for its peer
 --- @field private _trace dtls.TraceHook? who is told what goes over the wire
+--- @field private _met boolean? the handshake is complete, or was
+--- @field private _target string? where to send, where that is not `_ip`
 --- @field private _silent boolean? nobody is told anything yet
+--- @field private _closing boolean? the user has closed it
 local Session = Emitter:extend()
 
 --- @alias dtls.fail nil, string, string  nil, `NAME: sentence`, `NAME`
@@ -55,8 +59,8 @@ end
 --- Sends `data` as one datagram. It may be lost, overtaken or duplicated on its way, as UDP is.
 ---
 --- Fails with ENOTCONN before the handshake is complete and after the end, with EINVAL for an empty
---- message, with EMSGSIZE for one over 16384 bytes, and with libuv's name where the socket refuses
---- it: the session goes on after each.
+--- message, with EMSGSIZE for one over 16384 bytes, or over `maxPayload()` with `oversize = 'error'`, and
+--- with libuv's name where the socket refuses it: the session goes on after each.
 ---
 --- @param data string
 --- @param callback? fun(err: string?, name: string?) called from the loop, in every case
@@ -79,7 +83,12 @@ function Session:_send(data)
     return nil, ('ENOTCONN: the session is %s'):format(self._state), 'ENOTCONN'
   end
   local datagram, err, name = self._core:send(data)
-  if datagram then return drain.sendTo(self._endpoint, self, datagram) end
+  if datagram then
+    local sent
+    sent, err, name = drain.sendTo(self._endpoint, self, datagram)
+    if sent and self._quiet then self:_stir() end
+    return sent, err, name
+  end
   -- A failure that has ended the session says so on the way out.
   drain.run(self._endpoint, self)
   return nil, err, name
@@ -99,6 +108,8 @@ function Session:close(callback)
     end
   end
   if self._core then
+    self._closing = true
+    self:_disarm()
     self._core:close(loop.now())
     drain.run(self._endpoint, self)
   elseif self._dial then
@@ -131,56 +142,55 @@ function Session:remoteAddress()
   return { ip = ip, port = self._port, family = address.family(ip) }
 end
 
---- The longest message, in bytes, whose datagram is no larger than the option `mtu`
---- (DTLS_get_data_mtu(3)). nil before the handshake is complete.
---- @return integer?
-function Session:maxPayload()
-  return self._shown and self._shown.max_payload
-end
-
 --- The protocol version, `DTLSv1.2`. nil before the handshake is complete.
 --- @return string?
 function Session:getProtocol()
-  return self._shown and self._shown.protocol
+  local shown = self:_seen()
+  return shown and shown.protocol
 end
 
 --- The cipher suite by OpenSSL's name and by the registry's. nil before the handshake is complete.
 --- @return { name: string, standardName: string }?
 function Session:getCipher()
-  local shown = self._shown
+  local shown = self:_seen()
   return shown and { name = shown.cipher, standardName = shown.cipher_standard_name }
 end
 
 --- What the peer's certificate says, with the chain it came with; nil where it presented none.
 --- @return dtls.Certificate?
 function Session:getPeerCertificate()
-  return self._shown and certificate.ofChain(self._shown.chain)
+  local shown = self:_seen()
+  return shown and certificate.ofChain(shown.chain)
 end
 
 --- The peer's public key in PEM: from its certificate, or the one that it has presented instead (RFC 7250),
 --- where `getPeerCertificate()` is nil. nil where it presented neither.
 --- @return string?
 function Session:getPeerPublicKey()
-  return self._shown and self._shown.public_key
+  local shown = self:_seen()
+  return shown and shown.public_key
 end
 
 --- The OCSP response that the server has stapled to its certificate (RFC 6066 section 8), in DER; nil where
 --- there is none.
 --- @return string?
 function Session:getOCSPResponse()
-  return self._shown and self._shown.ocsp_response
+  local shown = self:_seen()
+  return shown and shown.ocsp_response
 end
 
 --- The identity by which a pre-shared key was chosen (RFC 4279); nil where none was.
 --- @return string?
 function Session:getPskIdentity()
-  return self._shown and self._shown.psk_identity
+  local shown = self:_seen()
+  return shown and shown.psk_identity
 end
 
 --- Whether this session resumes an earlier one. false before the handshake is complete.
 --- @return boolean
 function Session:isSessionReused()
-  return self._shown ~= nil and self._shown.resumed
+  local shown = self:_seen()
+  return shown ~= nil and shown.resumed
 end
 
 --- What the option `session` of a later connection takes, to resume this session: opaque, and to be kept
@@ -191,7 +201,8 @@ end
 --- secret (RFC 7627).
 --- @return string?
 function Session:getSession()
-  return self._shown and self._shown.session
+  local shown = self:_seen()
+  return shown and shown.session
 end
 
 --- What has happened in the session so far, and after its end what had: a copy of its counters.
@@ -200,16 +211,26 @@ function Session:stats()
   return stats.ofSession(self)
 end
 
---- @private Learns what the handshake has shown. It stays known after the end.
+--- @private Learns what the handshake has shown.
 function Session:_establish()
-  self._state = 'open'
-  self._shown = self._core:established()
-  self.authorized = self._shown.authorized
-  self.authorizationError = self._shown.authorization_error
-  self.servername = self._shown.server_name
-  self.alpnProtocol = self._shown.alpn_protocol
-  self.srtpProfile = self._shown.srtp_profile
+  self._state, self._met = 'open', true
+  local shown = self._core:established()
+  self.authorized = shown.authorized
+  self.authorizationError = shown.authorization_error
+  self.servername = shown.server_name
+  self.alpnProtocol = shown.alpn_protocol
+  self.srtpProfile = shown.srtp_profile
   if self._dial then self._dial:arrive() end
+  if self._quiet then self:_stir() end
+  self:_beginKeepAlive()
+end
+
+--- @private What the handshake has shown, nil before it is complete. Most sessions are not asked, and of many
+--- thousand each table would be one more for the garbage collector to walk; it is kept where one was, and at
+--- the end.
+function Session:_seen()
+  if self._met and not self._shown then self._shown = self._core:established() end
+  return self._shown
 end
 
 --- @private Tells the end, once.

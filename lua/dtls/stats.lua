@@ -47,22 +47,22 @@ local ENDPOINT = {
 
   --- Sessions that this end has begun; for each address that a client tries, one.
   started = 0,
-  --- Handshakes that were completed. All that were `admitted` or `started` are one day `connected`, `failed`
-  --- or `abandoned`.
+  --- Handshakes that were completed. All that were `admitted` or `started` are one day `connected`, `failed`,
+  --- `superseded` or `abandoned`.
   connected = 0,
   --- Handshakes that failed.
   failed = 0,
   --- The same by the name of the error; `ETIMEDOUT` for those that came to no end in time.
   --- @type table<string, integer>
   failures = {},
+  --- Handshakes that the peer has given up for a newer one of its own.
+  superseded = 0,
   --- Handshakes that this end has given up: the user has closed the session, or a client has tried another
   --- address.
   abandoned = 0,
 
-  --- Sessions that ended because their peer has restarted and has a new one.
+  --- Established sessions that ended because the same peer has established another.
   replaced = 0,
-  --- Handshakes that ended because their peer has begun another.
-  superseded = 0,
 
   --- How often a session's peer has come to another address.
   moves = 0,

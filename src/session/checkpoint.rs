@@ -346,15 +346,19 @@ impl Session {
         Ok(())
     }
 
-    /// Ends the handshake with an alert of our own making. We are asked before our first sealed
-    /// record in either role, so it goes out in plaintext.
+    /// Ends the handshake with an alert of our own making.
     fn refuse(&mut self, error: Error) {
-        let number = error.alert_to_send();
+        self.send_alert(error.alert_to_send());
+        self.finish(Reason::Error, Some(error));
+    }
+
+    /// Sends a fatal alert at a checkpoint. We are asked before our first sealed record in either role, so
+    /// it goes out in plaintext.
+    pub(super) fn send_alert(&mut self, number: u8) {
         let record = record::plaintext(ALERT, DTLS_1_2, self.plaintext_sequence, &[2, number]);
         self.alert_sent = Some(number);
         self.trace(|tracer| tracer.sent(&record));
         self.outputs.push_back(Output::Transmit(record.into()));
-        self.finish(Reason::Error, Some(error));
     }
 
     fn uses_psk(&self) -> bool {

@@ -3,7 +3,7 @@
 
 use super::{Session, Stage};
 use crate::engine::Engine;
-use crate::error::Error;
+use crate::error::{Error, Name};
 use crate::output::Reason;
 
 impl Session {
@@ -17,6 +17,22 @@ impl Session {
             self.end_by_doubt();
         } else if due(self.retransmit_at) {
             self.retransmit();
+        }
+        self.settle();
+    }
+
+    /// When the peer was last heard: when its last authenticated record came that had an effect.
+    pub fn heard_at(&self) -> u64 {
+        self.heard_at
+    }
+
+    /// Ends an open session whose peer the user takes for gone, `sentence` saying why. Says goodbye all the
+    /// same: the peer may only be out of reach. Does nothing where the session is not open.
+    pub fn give_up(&mut self, sentence: &str, now: u64) {
+        self.now = now;
+        if self.stage == Stage::Open {
+            self.say_goodbye();
+            self.finish(Reason::Timeout, Some(Error::new(Name::TimedOut, sentence)));
         }
         self.settle();
     }

@@ -19,6 +19,9 @@ impl Session {
         if sealed.is_some_and(|number| self.seen.has(number)) {
             return Err(Discard::Replayed);
         }
+        if self.lingers() {
+            self.admit_straggler_untrusted(record)?;
+        }
         let repeated = self.stage == Stage::Open && LastFlight::concerns(record);
         if repeated {
             self.last_flight.admit_untrusted(self.now)?;
@@ -26,40 +29,44 @@ impl Session {
         let engine = self.engine.as_mut().ok_or(Discard::Closed)?;
         engine.feed(record);
         let before = (self.outputs.len(), self.stage);
-        self.drive();
+        self.drive(sealed);
         let heard = before != (self.outputs.len(), self.stage);
-        if !heard && self.stage == Stage::Handshaking {
-            self.suspect_key(record);
-        }
-        if heard && self.stage == Stage::Open {
-            self.ends_at = self.idle_end();
-            // Before, what came of a forged record may have been OpenSSL's timer: it retransmits when it is
+        match self.stage {
+            Stage::Handshaking if !heard => self.suspect_key(record),
+            _ if !heard => {}
+            // What came of a forged record before may have been OpenSSL's timer: it retransmits when it is
             // asked to read. What makes a session open, and all that comes of a record later, is the peer's.
-            if let Some(number) = sealed {
-                self.seen.note(number);
-                self.follow(record);
+            Stage::Open => {
+                self.heard_at = self.now;
+                self.ends_at = self.idle_end();
+                if let Some(number) = sealed {
+                    self.seen.note(number, self.now);
+                    self.follow(record);
+                }
+                if repeated {
+                    self.last_flight.repeat(self.now);
+                    self.counter.repeated();
+                }
             }
-        }
-        if heard && repeated {
-            self.last_flight.repeat(self.now);
-            self.counter.repeated();
+            Stage::Closing => self.hear_straggler(sealed),
+            _ => {}
         }
         heard.then_some(()).ok_or(Discard::Unauthenticated)
     }
 
-    /// Lets OpenSSL work on what lies on the wire.
-    pub(super) fn drive(&mut self) {
+    /// Lets OpenSSL work on what lies on the wire: a sealed record of this number, or anything else.
+    pub(super) fn drive(&mut self, sealed: Option<u64>) {
         match self.stage {
             Stage::Handshaking => self.shake_hands(),
-            Stage::Open | Stage::Closing => self.read(),
+            Stage::Open | Stage::Closing => self.read(sealed),
             Stage::Closed => {}
         }
     }
 
-    pub(super) fn read(&mut self) {
-        let Some(engine) = &mut self.engine else { return };
+    fn read(&mut self, sealed: Option<u64>) {
         // Once the user has closed the session nobody listens any more.
-        let heard = self.stage == Stage::Open;
+        let heard = self.stage == Stage::Open || self.lingers();
+        let Some(engine) = &mut self.engine else { return };
         let end = engine.read(|message| {
             if heard {
                 self.counter.heard(message);
@@ -69,10 +76,7 @@ impl Session {
         self.collect();
         match end {
             Reading::Waits => {}
-            Reading::Goodbye => {
-                self.say_goodbye();
-                self.finish(Reason::Closed, None);
-            }
+            Reading::Goodbye => self.take_leave(sealed),
             // We have said goodbye, and the peer does not: OpenSSL fails at a repeated Finished, for
             // one, since it repeats nothing behind a close_notify.
             Reading::Failed(_) if self.stage == Stage::Closing => self.finish(Reason::Closed, None),

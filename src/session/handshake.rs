@@ -11,7 +11,8 @@ use crate::ffi;
 use crate::hello::Wishes;
 use crate::output::{Output, Reason};
 use crate::reassembly::{kind, Expect, Message};
-use crate::screen::{Phase, Screen, SealedShape};
+use crate::screen::{Phase, Screen};
+use crate::shape::SealedShape;
 use crate::suites;
 use crate::trace::Tracer;
 
@@ -134,20 +135,18 @@ impl Session {
         let Role::Client { name, earlier, restarts } = &mut self.role else { return };
         *restarts += 1;
         let fresh = Engine::new(self.context.client_ssl(name, earlier.as_ref()), 0);
-        if let Ok(engine) = &fresh {
-            ffi::set_mtu(engine.ssl(), self.mtu);
-        }
         self.screen = Screen::new(Expect::Server, 0);
         self.shown = Shown::default();
         self.trace(Tracer::restart);
         self.go_on_with(fresh);
     }
 
-    fn go_on_with(&mut self, engine: Result<Engine, Error>) {
+    pub(super) fn go_on_with(&mut self, engine: Result<Engine, Error>) {
         match engine {
             Ok(engine) => {
                 self.engine = Some(engine);
-                self.drive();
+                self.tell_mtu();
+                self.drive(None);
             }
             Err(error) => self.finish(Reason::Error, Some(error)),
         }
@@ -211,10 +210,12 @@ impl Session {
         // With an earlier session resumed it is the client who has the last word.
         self.last_flight.finish(matches!(self.role, Role::Server { .. }) != engine.ssl().session_reused());
         established.kept = self.kept();
+        established.fit(self.mtu);
         self.tell_of_session();
         self.established = Some(established);
         self.screen.finish();
         self.stage = Stage::Open;
+        self.heard_at = self.now;
         self.ends_at = self.idle_end();
         self.doubted_until = None;
         self.counter.established();

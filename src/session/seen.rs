@@ -18,6 +18,8 @@ pub(super) struct Seen {
     newest: Option<u64>,
     /// Bit `n` stands for the number `newest - n`.
     bits: u64,
+    /// When a record last came that had overtaken others.
+    overtaken_at: u64,
 }
 
 impl Seen {
@@ -34,8 +36,18 @@ impl Seen {
         }
     }
 
+    /// When records were last overtaken, if any in the window are missing still.
+    pub(super) fn missing_since(&self) -> Option<u64> {
+        let reach = self.newest?.min(WIDTH - 1);
+        let all = u64::MAX >> (WIDTH - 1 - reach);
+        (self.bits != all).then_some(self.overtaken_at)
+    }
+
     /// Enters the number of a record that OpenSSL has authenticated.
-    pub(super) fn note(&mut self, number: u64) {
+    pub(super) fn note(&mut self, number: u64, now: u64) {
+        if number > self.newest.map_or(0, |newest| newest + 1) {
+            self.overtaken_at = now;
+        }
         let newest = *self.newest.get_or_insert(number);
         if number > newest {
             let ahead = (number - newest).min(u64::from(u32::MAX)) as u32;
@@ -54,7 +66,7 @@ mod tests {
 
     fn of(numbers: &[u64]) -> Seen {
         let mut seen = Seen::default();
-        numbers.iter().for_each(|&number| seen.note(number));
+        numbers.iter().for_each(|&number| seen.note(number, 0));
         seen
     }
 
@@ -88,6 +100,33 @@ mod tests {
     }
 
     #[test]
+    fn what_is_missing_is_missing_since_it_was_overtaken() {
+        let mut seen = Seen::default();
+        assert_eq!(seen.missing_since(), None);
+        for (at, number, expected) in [
+            (10, 0, None),
+            (20, 1, None),
+            (30, 4, Some(30)),
+            (40, 2, Some(30)),
+            (50, 5, Some(30)),
+            (60, 7, Some(60)),
+            (70, 3, Some(60)),
+            (80, 6, None),
+        ] {
+            seen.note(number, at);
+            assert_eq!(seen.missing_since(), expected, "{number}");
+        }
+        // As far as the window reaches.
+        (9..8 + WIDTH).for_each(|number| seen.note(number, 90));
+        assert_eq!(seen.missing_since(), Some(90));
+        seen.note(8 + WIDTH, 100);
+        assert_eq!(seen.missing_since(), None);
+        let mut late = Seen::default();
+        late.note(3, 10);
+        assert_eq!(late.missing_since(), Some(10));
+    }
+
+    #[test]
     fn it_is_what_a_set_of_all_numbers_would_say() {
         let (mut seen, mut all, mut state) = (Seen::default(), BTreeSet::new(), 1u64);
         for round in 0..20_000 {
@@ -97,7 +136,7 @@ mod tests {
             let expected = all.contains(&number) || newest.is_some_and(|newest| number + WIDTH <= newest);
             assert_eq!((seen.has(number), seen.newest()), (expected, newest), "{number} in round {round}");
             if state >> 63 == 1 {
-                seen.note(number);
+                seen.note(number, 0);
                 all.insert(number);
             }
         }

@@ -88,6 +88,12 @@ pub struct Setup {
     pub client: Config,
     pub name: &'static str,
     pub deadlines: Deadlines,
+    /// How long both ends linger.
+    pub linger_ms: u64,
+    /// What the client is told of the path's MTU from the start.
+    pub mtu: Option<u32>,
+    /// Whether both ends refuse messages that make datagrams larger than the MTU.
+    pub refuse_oversize: bool,
     /// Whether the server asks which context serves a host.
     pub ask_server_name: bool,
     /// Whether both ends keep events of what goes over the wire.
@@ -114,6 +120,9 @@ impl Default for Setup {
             client: Config { ca: Some(vec![certificates::authority().cert_pem()]), ..Config::default() },
             name: "server.test",
             deadlines: Deadlines { handshake_ms: 600_000, idle_ms: 0 },
+            linger_ms: Terms::LINGER_MS,
+            mtu: None,
+            refuse_oversize: false,
             ask_server_name: false,
             trace: false,
             roams: false,
@@ -274,6 +283,9 @@ impl Pair {
         let client = Rc::new(Context::new(setup.client.clone()).unwrap());
         let name = PeerName::parse(setup.name);
         let terms = Terms {
+            linger_ms: setup.linger_ms,
+            mtu: setup.mtu,
+            refuse_oversize: setup.refuse_oversize,
             ask_server_name: setup.ask_server_name,
             trace: setup.trace,
             roams: setup.roams,

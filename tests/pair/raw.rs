@@ -4,7 +4,7 @@
 use super::{ADDRESS, PORT};
 use dtls_core::datagram_bio::Wire;
 use dtls_core::{Context, Deadlines, Gate, Output, Session, Verdict};
-use foreign_types::ForeignTypeRef;
+use foreign_types::{ForeignType, ForeignTypeRef};
 use openssl::ssl::{
     ErrorCode, Ssl, SslContext, SslContextBuilder, SslMethod, SslOptions, SslSessionRef, SslStream,
     SslVerifyMode,
@@ -37,6 +37,10 @@ extern "C" {
         context: *mut openssl_sys::SSL_CTX,
         mode: u8,
     ) -> std::ffi::c_int;
+    fn SSL_get_cipher_list(
+        ssl: *const openssl_sys::SSL,
+        priority: std::ffi::c_int,
+    ) -> *const std::ffi::c_char;
     fn SSL_SESSION_is_resumable(session: *const openssl_sys::SSL_SESSION) -> std::ffi::c_int;
 }
 
@@ -44,6 +48,22 @@ extern "C" {
 pub fn ask_for_short_records(builder: &SslContextBuilder, mode: u8) {
     // SAFETY: stores a number in a context that the builder owns.
     assert_eq!(unsafe { SSL_CTX_set_tlsext_max_fragment_length(builder.as_ptr(), mode) }, 1);
+}
+
+/// The names of all DTLS 1.2 cipher suites of a list, in order.
+pub fn suites(list: &str) -> Vec<String> {
+    let context = context(|builder| {
+        builder.set_security_level(0);
+        builder.set_cipher_list(list).unwrap();
+    });
+    let ssl = Ssl::new(&context).unwrap();
+    let name = |priority| {
+        // SAFETY: returns null behind the last, or a terminated name out of a static table.
+        let name = unsafe { SSL_get_cipher_list(ssl.as_ptr(), priority) };
+        // SAFETY: as above.
+        (!name.is_null()).then(|| unsafe { std::ffi::CStr::from_ptr(name) }.to_str().unwrap().to_owned())
+    };
+    (0..).map_while(name).filter(|name| !name.starts_with("TLS_")).collect()
 }
 
 /// Lets a client offer to resume a session that one of the same context has made.

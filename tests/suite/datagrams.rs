@@ -179,22 +179,6 @@ fn messages_of_every_size_arrive_whole_and_no_other_size_is_sent() {
 }
 
 #[test]
-fn a_message_of_the_greatest_payload_fills_a_datagram_and_never_overfills_it() {
-    for suite in SUITES {
-        for mtu in [256, 1200, 1371, 4096] {
-            let _trying = Trying(format!("{suite} with an mtu of {mtu}"));
-            let mut pair = Setup::with_suite(suite).with_mtu(mtu).pair();
-            pair.connect();
-            let payload = pair.client.session().established().unwrap().max_payload;
-            let sent = pair.send(Side::Client, &vec![1; payload]).unwrap();
-            assert!(sent <= mtu as usize, "{payload} bytes make a datagram of {sent}");
-            let one_more = pair.send(Side::Client, &vec![1; payload + 1]).unwrap();
-            assert!(one_more > mtu as usize, "{payload} bytes are not the most");
-        }
-    }
-}
-
-#[test]
 fn a_client_that_asks_for_short_records_gets_none_longer_with_or_without_a_certificate() {
     for mutual in [false, true] {
         for (mode, most) in [(1, 512), (2, 1024), (4, 4096)] {

@@ -143,6 +143,35 @@ fn silence_and_junk_both_lead_to_the_idle_timeout_and_messages_do_not() {
 }
 
 #[test]
+fn a_peer_that_the_user_gives_up_is_told_and_only_an_open_session_gives_up() {
+    for side in BOTH {
+        let mut pair = at_stage(3);
+        let now = pair.now;
+        if let Some(session) = &mut pair.end(side).session {
+            session.give_up("too early", now);
+        }
+        pair.connect();
+        pair.run(500);
+        let heard_at = pair.end(side).session().heard_at();
+        assert!(heard_at <= 20, "{heard_at}");
+        pair.deliver(side, &record(23, 1, 9, &[7; 60]));
+        assert_eq!(pair.end(side).session().heard_at(), heard_at, "a forged record was heard");
+        pair.converse();
+        assert!(pair.end(side).session().heard_at() > heard_at);
+        let now = pair.now;
+        pair.end(side).session().give_up("it answers nothing", now);
+        pair.drain(side);
+        let (reason, error) = pair.end(side).end().unwrap();
+        assert_eq!(
+            (reason, error.unwrap().to_string()),
+            (Reason::Timeout, "ETIMEDOUT: it answers nothing".into())
+        );
+        pair.run(10);
+        assert_eq!(pair.end(side.other()).end(), Some((Reason::Closed, None)));
+    }
+}
+
+#[test]
 fn a_close_whose_answer_is_lost_is_complete_after_a_second() {
     let mut pair = Setup::default().pair();
     pair.connect();

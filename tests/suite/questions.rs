@@ -5,6 +5,7 @@ use crate::pair::forge::{self, record};
 use crate::pair::{Pair, Setup, Side};
 use dtls_core::config::Mtu;
 use dtls_core::desk::PskPair;
+use dtls_core::error::Alert;
 use dtls_core::psk::Psk;
 use dtls_core::reassembly::kind;
 use dtls_core::record::{ALERT, HANDSHAKE, HEADER};
@@ -306,4 +307,20 @@ fn the_chosen_context_brings_its_own_mtu() {
     pair.server.hook = Some(Box::new(move |_| Answer::Context(Some(chosen.clone()))));
     assert!(pair.run_until(|pair| pair.server.sent.len() > 1));
     assert_eq!(pair.server.session().lower_mtu(500), Some(400));
+}
+
+#[test]
+fn whoever_closes_instead_of_answering_tells_the_peer() {
+    for (setup, side) in [(asking_for_a_key(), Side::Server), (asking_about_a_stranger(), Side::Client)] {
+        let mut pair = setup.pair();
+        question_of(&mut pair, side);
+        pair.close(side);
+        assert_eq!(pair.end(side).end(), Some((Reason::Closed, None)));
+        let closed_at = pair.now;
+        assert!(pair.run_until(|pair| pair.client.end().is_some() && pair.server.end().is_some()));
+        let (reason, error) = pair.end(side.other()).end().unwrap();
+        assert_eq!((reason, error.unwrap().alert), (Reason::Error, Some(Alert::Received(90))));
+        // As long as a plaintext alert is doubted, since anybody may have sent it.
+        assert!(pair.now - closed_at < 4_000, "{} ms", pair.now - closed_at);
+    }
 }
