@@ -184,6 +184,7 @@ describe('createServer', function ()
     { 'cookieSecret', 5, 'a string or a list of strings, got 5' },
     { 'reusePort', 1, 'a boolean, got 1' },
     { 'perPeerSocket', 'yes', 'a boolean, got string' },
+    { 'roaming', 1, 'a boolean, got 1' },
     { 'ipv6Only', {}, 'a boolean, got table' },
     { 'recvBufferSize', 0, 'an integer, a number of bytes, got 0' },
     { 'sendBufferSize', 2 ^ 31, 'an integer, a number of bytes, got 2147483648' },

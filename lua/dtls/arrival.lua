@@ -78,7 +78,10 @@ end
 -- A datagram of a peer's.
 local function deliver(endpoint, data, ip, port, session)
   local cause, waitsFor = offerAll(endpoint, session, data, true)
-  if not (cause or waitsFor) or hasMoved(endpoint, data, ip, port) then return end
+  if not (cause or waitsFor) then return end
+  -- A handshake would keep what it cannot open yet; a session that is established has its say first.
+  local hasTurn = waitsFor and waitsFor._state ~= 'handshaking'
+  if not hasTurn and hasMoved(endpoint, data, ip, port) then return end
   if waitsFor then
     postpone(endpoint, data, ip, port, waitsFor)
   else

@@ -21,6 +21,8 @@ local watch = require('dtls/watch')
 ---   be; or ESESSION where the option `session` is of no use: the handshake is a full one then.
 --- - `'drain'` `()` a socket of its own has sent all that waited, after `send` failed with ENOBUFS since too
 ---   much did. Of a socket that sessions share the endpoint tells.
+--- - `'move'` `(to: { ip, port, family }, from: { ip, port, family })` with the option `roaming`: the peer is
+---   at another address, where it is answered from now on. The message that has shown it comes next.
 --- - `'error'` `(err: string, name: string)` why it ends; at most once, and `'close'` follows.
 --- - `'close'` `(reason: string)` exactly once, and nothing after it. The reason is `closed`,
 ---   `timeout`, `error`, `destroyed`, or `replaced` where the peer has restarted and has a new session.
