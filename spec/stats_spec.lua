@@ -180,7 +180,7 @@ describe('endpoint:stats', function ()
     assert.same({ 3, 1, 2, 0, 0 },
       { stats.admitted, stats.connected, stats.failed, stats.abandoned, stats.started })
     assert.same({ ETIMEDOUT = 1, EUNKNOWNCA = 1 }, stats.failures)
-    assert.same({ sessions = stats.refused }, stats.refusals)
+    assert.same({ maxSessions = stats.refused }, stats.refusals)
     assert.equal(1, stats.sessions)
     helper.finish(stranger, first, server)
   end)
