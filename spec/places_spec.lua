@@ -1,5 +1,6 @@
 local Line = require('dtls/line')
 local Places = require('dtls/places')
+local helper = require('spec.helper')
 local interpreted = require('dtls/interpreted')
 
 -- Any order of events, against a list that is looked through from end to end.
@@ -60,7 +61,7 @@ describe('the places of a server', function ()
         places:move(session, session.host)
       end,
     }
-    for _ = 1, 5000 do
+    for _ = 1, 3000 / helper.slowness do
       steps[math.random(#steps)]()
       if #all > 40 then steps[4]() end
       local count, hosts, oldest, restarts, firsts = 0, {}, nil, 0, {}
@@ -109,14 +110,11 @@ end)
 describe('the rate of a host', function ()
   -- How many of `count` handshakes a host may begin at a time.
   local function begin(places, host, now, count)
-    local begun = 0
-    for _ = 1, count do
-      if not places:refusal(host, false, now) then
-        begun = begun + 1
-        places:begin({}, host, false, now)
-      end
+    for begun = 0, count - 1 do
+      if places:refusal(host, false, now) then return begun end
+      places:begin({}, host, false, now)
     end
-    return begun
+    return count
   end
 
   for _, rate in ipairs({ 1, 3, 7, 1000, 3001 }) do
@@ -134,6 +132,7 @@ describe('the rate of a host', function ()
   end
 
   it('is known for two seconds at most, and of so many hosts', function ()
+    if helper.slowness > 1 then return pending('it takes minutes with a collector that never rests') end
     local places = Places.new({ maxHandshakeRate = 1, maxSessions = 1e6 })
     local function clocks()
       local count = 0
