@@ -3,7 +3,7 @@
 local helper = require('spec.helper')
 local program = require('spec.support.program')
 
-for _, path in ipairs({ 'doc/handshake.md', 'doc/operation.md' }) do
+for _, path in ipairs({ 'doc/handshake.md', 'doc/operation.md', 'doc/session.md' }) do
   describe(path, function ()
     local text = helper.read(path)
 

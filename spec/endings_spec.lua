@@ -264,6 +264,9 @@ describe('closing a server', function ()
       end
       server = dtls.createServer({ context = context }, function (session)
         met = met + 1
+        -- Neither of them is waited for.
+        session:setTimeout(60000)
+        session:setKeepAlive({ message = 'ping', interval = 60000 })
         session:on('close', function () closed.server = closed.server + 1 end)
         if met <= 950 then more() end
         if met == 1000 then

@@ -168,6 +168,8 @@ describe('keepAlive', function ()
     local asked = helper.record(pair.client, 'message')
     helper.runUntil(function () return #asked == 1 end)
     assert.is_true(pair.peer:setKeepAlive(false))
+    -- What is left is the idle timeout.
+    assert.equal(1, pair.server._deadlines.size)
     wait(2 * MS)
     assert.equal(1, #asked)
     assert.is_true(pair.peer:setKeepAlive({ message = 'pong', interval = MS / 2, probes = 1 }))

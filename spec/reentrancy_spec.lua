@@ -12,6 +12,9 @@ local calls = {
   { 'close twice', function (session) session:close() session:close() end },
   { 'destroy', function (session) session:destroy() end },
   { 'close and destroy', function (session) session:close() session:destroy() end },
+  { 'setMtu', function (session) session:setMtu(512) end },
+  { 'setTimeout', function (session) session:setTimeout(1) end },
+  { 'setKeepAlive', function (session) session:setKeepAlive({ message = 'ping', interval = 2 }) end },
   { 'the getters', function (session)
     session:address()
     session:remoteAddress()
@@ -35,7 +38,8 @@ local calls = {
 
 describe('from inside', function ()
   for _, event in ipairs({
-    'secureConnection', 'connection', 'message', 'peer message', 'close', 'peer close',
+    'secureConnection', 'connection', 'message', 'peer message', 'timeout', 'peer timeout', 'close',
+    'peer close',
   }) do
     it(("'%s' anything may be called, and both ends end once"):format(event), function ()
       for _, call in ipairs(calls) do
@@ -60,6 +64,8 @@ describe('from inside', function ()
           session:on('close', function () ends.peer = ends.peer + 1 end)
           session:on('message', acting('peer message'))
           session:on('close', acting('peer close'))
+          session:on('timeout', acting('peer timeout'))
+          session:setTimeout(5)
           acting('connection')()
         end)
         client = helper.connect(port, { handshakeTimeout = 300 })
@@ -69,6 +75,8 @@ describe('from inside', function ()
         client:on('secureConnection', function () client:send('hello') end)
         client:on('message', acting('message'))
         client:on('close', acting('close'))
+        client:on('timeout', acting('timeout'))
+        client:setTimeout(5)
         -- Whatever came of it, this ends it.
         helper.after(20, function () client:close() end)
         helper.after(40, function () client:destroy() end)

@@ -10,7 +10,7 @@ local program = require('spec.support.program')
 local PSK = { identity = 'dev-1', key = '\1\2\3\4\5\6\7\8\9\10\11\12\13\14\15\16' }
 
 -- A server on which peers may move. What it tells is in lists, by session.
-local function roamingServer(options)
+local function roamingServer(options, host)
   local all = { served = {}, moves = {}, heard = {}, closed = {} }
   all.server, all.port = ends.listen(helper.merge({ roaming = true }, options), function (session)
     local index = #all.served + 1
@@ -24,18 +24,18 @@ local function roamingServer(options)
       if not all.silent then session:send('Echo: ' .. data) end
     end)
     session:on('close', function (reason) all.closed[index] = reason end)
-  end)
+  end, host)
   return all
 end
 
-local function certified(options)
+local function certified(options, host)
   local identity = pki.identity('server')
-  return roamingServer(helper.merge({ cert = identity.cert, key = identity.key }, options))
+  return roamingServer(helper.merge({ cert = identity.cert, key = identity.key }, options), host)
 end
 
 -- A client of that server behind a translator of its own: `{ nat, client, session }`.
-local function join(all, options)
-  local one = { nat = Nat.new(all.port) }
+local function join(all, options, ip)
+  local one = { nat = Nat.new(all.port, ip) }
   local count = #all.served
   one.client = ends.connect(one.nat.port, options or { ca = pki.ca('authority').cert })
   ends.opened(one.client)
@@ -143,6 +143,59 @@ describe('a peer that moves', function ()
     assert.is_true(stats.roamTrials <= 8 * 8, stats.roamTrials)
   end)
 
+  it('is looked for on its host first', function ()
+    local all = certified()
+    for index = 1, 20 do join(all, trusting(TRACKLESS), '127.0.1.' .. index) end
+    local here = { join(all, trusting(TRACKLESS)), join(all, trusting(TRACKLESS)) }
+    for _, one in ipairs(here) do
+      one.nat:rebind()
+      assertInTouch(one, 'here')
+    end
+    assert.is_true(all.server:stats().roamTrials <= 2 + 2)
+  end)
+
+  -- Messages until one is answered; how many that took, or nil where none was.
+  local function knock(one, most)
+    local before = #one.client.seen
+    for count = 1, most do
+      assert(one.client:send('knock'))
+      local wait = helper.uv.hrtime() + 2e7
+      helper.runUntil(function () return one.client.seen[before + 1] or helper.uv.hrtime() > wait end)
+      if one.client.seen[before + 1] then return count end
+    end
+  end
+
+  it('is found on its host alone where many records leave no trail', function ()
+    local all = certified()
+    local each = {}
+    for index = 1, 65 do each[index] = join(all, trusting(TRACKLESS), '127.0.1.' .. index) end
+    each[1].nat:rebind()
+    assertInTouch(each[1], 'here')
+    each[2].nat:rebind('127.0.0.2')
+    assert.is_nil(knock(each[2], 3))
+    assert.same({ 1, 1 }, { all.server:stats().moves, all.server:stats().roamTrials })
+    -- With one less it is.
+    each[65].session:destroy()
+    each[65].client:destroy()
+    assert.is_number(knock(each[2], 60))
+    assertInTouch(each[2], 'there')
+    -- Its host is the new one from then on.
+    each[65] = join(all, trusting(TRACKLESS))
+    local trials = all.server:stats().roamTrials
+    each[2].nat:rebind()
+    assertInTouch(each[2], 'at the next port')
+    assert.equal(trials + 1, all.server:stats().roamTrials)
+  end)
+
+  it('is found among many of its host before long', function ()
+    local all = certified()
+    local each = {}
+    for index = 1, 70 do each[index] = join(all, trusting(TRACKLESS)) end
+    each[35].nat:rebind()
+    assert.is_number(knock(each[35], 100))
+    assertInTouch(each[35], 'here')
+  end)
+
   for name, of in pairs({
     ['AES-GCM'] = { server = {}, client = trusting() },
     ['ChaCha20-Poly1305'] = { server = {}, client = trusting(TRACKLESS) },
@@ -209,6 +262,35 @@ describe('a peer that moves', function ()
       assert.same({ 100, 100, 1, 1 }, { stats.moves, stats.roamTrials, stats.connected, stats.challenges })
       assert.same({}, stats.drops)
     end)
+  end
+
+  it('takes the socket along that is its own', function ()
+    local all = certified({ perPeerSocket = true })
+    local one, other = join(all), join(all)
+    for round = 1, 20 do
+      if round % 2 == 0 then one.nat:rebind('127.0.0.' .. 1 + round) else one.nat:swap(other.nat) end
+      assertInTouch(one, 'one ' .. round)
+      assertInTouch(other, 'other ' .. round)
+      for _, each in ipairs({ one, other }) do
+        local peer = each.session._socket.handle:getpeername()
+        assert.same(each.nat:address(), { ip = peer.ip, port = peer.port, family = peer.family })
+      end
+    end
+    helper.runUntil(function () return all.server._peerSockets == 2 end)
+    assert.equal(2, all.server:stats().connected)
+  end)
+
+  for name, ip in pairs({ IPv4 = '127.0.0.1', IPv6 = '::1' }) do
+    for trail, options in pairs({ ['with a trail'] = {}, ['without one'] = TRACKLESS }) do
+      it('has an ' .. name .. ' address on a dual-stack socket, ' .. trail, function ()
+        local all = certified({}, '::')
+        local one = join(all, trusting(options), ip)
+        local from = one.nat:address()
+        one.nat:rebind()
+        assertInTouch(one, 'here')
+        assert.same({ { one.session, one.nat:address(), from } }, all.moves)
+      end)
+    end
   end
 
   it('is openssl s_client, whose records leave a trail', function ()
@@ -349,6 +431,15 @@ describe('a stranger', function ()
     end
   end)
 
+  it('buys none at the address of the one session that there is', function ()
+    local all = certified()
+    local one = join(all, trusting(TRACKLESS))
+    sendAll(all, 100, function (index) one.nat:send(forged(index)) end)
+    assert.equal(0, all.server:stats().roamTrials)
+    assert.equal(100, all.server:stats().drops.unauthenticated)
+    assertInTouch(one, 'still here')
+  end)
+
   it('buys one try with a record that bears the trail of a session', function ()
     local all = certified()
     local one = join(all)
@@ -361,6 +452,10 @@ describe('a stranger', function ()
     local stats = all.server:stats()
     assert.same({ 500, 0 }, { stats.roamTrials, stats.moves })
     assert.same({}, stranger.heard)
+    -- From the peer's own address it is no try at all.
+    join(all, trusting(TRACKLESS))
+    sendAll(all, 1, function () one.nat:send(genuine:sub(1, -3) .. hello.randomBytes(2)) end)
+    assert.equal(500, all.server:stats().roamTrials)
     assertInTouch(one, 'still here')
     assertInTouch(other, 'still here')
   end)
@@ -400,11 +495,11 @@ describe('sessions that bear one trail', function ()
     for index, left in pairs({ [2] = 3, [1] = 2, [4] = 1, [3] = 0 }) do
       each[index].session:destroy()
       each[index].client:destroy()
-      local count, session = 0, all.server._roam.trails[trail]
+      local count, session = 0, all.server._roam.candidates.trails[trail]
       while session do count, session = count + 1, session._sameTrail end
       assert.is_true(count <= 3 and left <= 3)
     end
-    assert.same({}, all.server._roam.trails)
+    assert.same({}, all.server._roam.candidates.trails)
   end)
 end)
 
@@ -440,6 +535,25 @@ describe('peers behind one translator', function ()
     assert.same({ [2] = 'replaced' }, all.closed)
     assertInTouch(silent, 'not so silent')
     assert.equal(2, all.server:stats().sessions)
+  end)
+
+  it('may meet at one address, where the last that was heard is the one that restarts', function ()
+    local all = certified()
+    local one, other = join(all), join(all)
+    other.nat.onUp = function (data)
+      one.nat:send(data)
+      return true
+    end
+    sendAll(all, 1, function () assert(other.client:send('here')) end)
+    assert.same(one.nat:address(), other.session:remoteAddress())
+    other.nat.onUp = nil
+    assertInTouch(one, 'here')
+    one.client:destroy()
+    local again = ends.connect(one.nat.port, trusting())
+    ends.opened(again)
+    assert.equal('Echo: again', ends.asked(again, 'again'))
+    assert.same({ 'replaced' }, all.closed)
+    assertInTouch(other, 'back')
   end)
 
   it('meet at one address up to four at a time', function ()

@@ -34,7 +34,9 @@
 //! [`Gate::examine_untrusted`] while its sender is a stranger; from then on
 //! [`Session::receive_untrusted`], which splits it into records ([`record`]), lets the [`screen`]
 //! choose what OpenSSL may see and in which order ([`reassembly`]), hands that to the [`engine`],
-//! which reads one record at a time ([`datagram_bio`]), and queues what comes of it ([`output`]).
+//! which reads one record at a time ([`datagram_bio`]), and queues what comes of it ([`output`]). What no session
+//! at its address takes may be of a peer that has moved: sessions elsewhere, found by its [`trail`], try it
+//! ([`Session::receive_stray_untrusted`]).
 
 pub mod alpn;
 pub mod certificate;

@@ -37,6 +37,7 @@ fn open(lua: &Lua) -> LuaResult<LuaTable> {
     let module = lua.create_table()?;
     module.set("version", env!("CARGO_PKG_VERSION"))?;
     module.set("openssl_version", crate::openssl_version())?;
+    module.set("kinds", KINDS)?;
     module.set("context", lua.create_function(context)?)?;
     module.set("gate", lua.create_function(gate)?)?;
     module.set("generate_certificate", lua.create_function(generate_certificate)?)?;
@@ -201,6 +202,10 @@ impl UserData for LuaSession {
             this.0.destroy();
             Ok(())
         });
+        methods.add_method_mut("forget", |_, this, ()| {
+            this.0.forget();
+            Ok(())
+        });
         methods.add_method_mut("expire", |_, this, now: u64| {
             this.0.expire(now);
             Ok(())
@@ -280,22 +285,47 @@ fn answers<M: UserDataMethods<LuaSession>>(methods: &mut M) {
     });
 }
 
+/// What `poll` says, as its place in the module's list `kinds`. A string would be made anew each time: three
+/// allocations for the collector and a protected call, twice for every message.
+#[derive(Clone, Copy)]
+enum Kind {
+    Transmit = 1,
+    Connected,
+    Message,
+    Question,
+    KeyLog,
+    Session,
+    Trail,
+    Closed,
+    Timeout,
+}
+
+const KINDS: [&str; Kind::Timeout as usize] =
+    ["transmit", "connected", "message", "question", "keylog", "session", "trail", "closed", "timeout"];
+
 fn poll(lua: &Lua, session: &mut Session) -> LuaResult<MultiValue> {
     match session.poll() {
-        Output::Transmit(datagram) => ("transmit", lua.create_string(datagram)?).into_lua_multi(lua),
-        Output::Connected => "connected".into_lua_multi(lua),
-        Output::Message(message) => ("message", lua.create_string(message)?).into_lua_multi(lua),
-        Output::Question(number, asked) => show::question(lua, number, asked),
-        Output::KeyLog(line) => ("keylog", line).into_lua_multi(lua),
+        Output::Transmit(datagram) => {
+            (Kind::Transmit as u8, lua.create_string(datagram)?).into_lua_multi(lua)
+        }
+        Output::Connected => (Kind::Connected as u8).into_lua_multi(lua),
+        Output::Message(message) => (Kind::Message as u8, lua.create_string(message)?).into_lua_multi(lua),
+        Output::Question(number, asked) => {
+            let (kind, about) = show::question(lua, asked)?;
+            (Kind::Question as u8, number, kind, about).into_lua_multi(lua)
+        }
+        Output::KeyLog(line) => (Kind::KeyLog as u8, line).into_lua_multi(lua),
         Output::Session(id, kept) => {
-            ("session", lua.create_string(id)?, lua.create_string(kept.bytes())?).into_lua_multi(lua)
+            let (id, kept) = (lua.create_string(id)?, lua.create_string(kept.bytes())?);
+            (Kind::Session as u8, id, kept).into_lua_multi(lua)
         }
-        Output::Trail(trail) => ("trail", trail.map(Trail::key)).into_lua_multi(lua),
-        Output::Closed(reason, None) => ("closed", reason.as_str()).into_lua_multi(lua),
+        Output::Trail(trail) => (Kind::Trail as u8, trail.map(Trail::key)).into_lua_multi(lua),
+        Output::Closed(reason, None) => (Kind::Closed as u8, reason.as_str()).into_lua_multi(lua),
         Output::Closed(reason, Some(error)) => {
-            ("closed", reason.as_str(), error.to_string(), error.name.as_str()).into_lua_multi(lua)
+            let (sentence, name) = (error.to_string(), error.name.as_str());
+            (Kind::Closed as u8, reason.as_str(), sentence, name).into_lua_multi(lua)
         }
-        Output::Timeout(at) => ("timeout", at).into_lua_multi(lua),
+        Output::Timeout(at) => (Kind::Timeout as u8, at).into_lua_multi(lua),
     }
 }
 

@@ -105,7 +105,7 @@ impl From<Deadlines> for Terms {
 ///   [`expire`](Session::expire);
 /// - from the user: [`send`](Session::send), [`answer`](Session::answer),
 ///   [`set_mtu`](Session::set_mtu), [`give_up`](Session::give_up), [`close`](Session::close),
-///   [`destroy`](Session::destroy);
+///   [`destroy`](Session::destroy), [`forget`](Session::forget);
 /// - [`poll`](Session::poll), which says what to do now, and
 ///   [`take_trace`](Session::take_trace), which says what has been done.
 ///
@@ -377,6 +377,17 @@ impl Session {
         }
     }
 
+    /// Gives back the memory of a session that nobody will hear of again, but for what its getters return.
+    pub fn forget(&mut self) {
+        self.stage = Stage::Closed;
+        self.waiting = None;
+        self.engine = None;
+        self.screen = Screen::new(Expect::Server, 0);
+        self.outputs = VecDeque::new();
+        self.shown = Shown::default();
+        self.tracer = None;
+    }
+
     /// Takes the next output; [`Output::Timeout`] when there is nothing more to do.
     pub fn poll(&mut self) -> Output {
         self.outputs.pop_front().unwrap_or_else(|| {
@@ -402,6 +413,11 @@ impl Session {
         }
     }
 
+    /// What has happened so far.
+    pub fn counts(&self) -> &Counts {
+        self.counter.counts()
+    }
+
     /// Whether this client's handshake goes before that of the peer, whose hello to us has this random. Two
     /// ends that connect to each other at the same moment both find the same one, and the other waits.
     pub fn goes_before(&self, random: &[u8; 32]) -> bool {
@@ -411,11 +427,6 @@ impl Session {
             engine.ssl().client_random(&mut own);
             matches!(self.role, Role::Client { .. }) && own < *random
         })
-    }
-
-    /// What has happened so far.
-    pub fn counts(&self) -> &Counts {
-        self.counter.counts()
     }
 
     /// What the handshake has shown; `None` until it is complete.

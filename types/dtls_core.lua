@@ -7,6 +7,8 @@
 --- @class dtls_core
 --- @field version string this library's
 --- @field openssl_version string
+--- @field kinds string[] what `Session:poll` says, by number: transmit, message, keylog, session, connected,
+---   question, closed, timeout
 local core = {}
 
 --- What a context is made of, types already checked.
@@ -100,6 +102,19 @@ function core.take_datagram(fd) end
 --- @param fd integer
 function core.discard_socket(fd) end
 
+--- What a datagram from an unknown address claims to be: the number of its first record, and what `poll` calls the
+--- trail of such records. Nothing where it is not what a peer with a session sends.
+--- @param datagram string
+--- @return integer? number
+--- @return integer? trail nil where it shows none
+function core.claim(datagram) end
+
+--- Whether one peer can be at an address.
+--- @param ip string
+--- @param port integer
+--- @return boolean
+function core.is_answerable(ip, port) end
+
 --- @class dtls_core.Context
 local Context = {}
 
@@ -137,6 +152,7 @@ function Context:connect(name, terms, now) end
 --- @field tickets? dtls_core.TicketKeys what a server seals its tickets with; nil for no tickets
 --- @field earlier? dtls_core.Earlier a client offers to resume it
 --- @field trace? boolean there are events of what goes over the wire
+--- @field roams? boolean `poll` tells of the trail that the peer's records leave
 --- @field totals dtls_core.Totals what the session adds its counts to
 
 --- Reads what `established().session` was in an earlier session with that server.
@@ -210,6 +226,18 @@ local Session = {}
 --- @return string? cause why the first part that was dropped was dropped
 function Session:receive(datagram, now) end
 
+--- Tries a datagram from another address than the peer's. One that is not the peer's leaves no trace.
+--- @param datagram string
+--- @param now integer
+--- @return 'newer'|'older'|nil found whether its first record is newer than all of the peer's before; nil where it
+---   is not the peer's
+--- @return string? cause why the first part that was dropped was dropped
+function Session:receive_stray(datagram, now) end
+
+--- The largest number of a sealed record of the peer's; nil before the handshake is complete.
+--- @return integer?
+function Session:newest() end
+
 --- Whether this client's handshake goes before that of the peer, whose hello to us was admitted.
 --- @param pass string what the gate returned with `admit`
 --- @return boolean
@@ -224,6 +252,9 @@ function Session:close(now) end
 
 function Session:destroy() end
 
+--- Gives back the memory of a session that is not needed any more: `established` and `stats` go on.
+function Session:forget() end
+
 --- @param now integer
 function Session:expire(now) end
 
@@ -231,7 +262,10 @@ function Session:expire(now) end
 --- @return table<string, integer|table<string, integer>>
 function Session:stats() end
 
---- @return 'transmit'|'message'|'keylog'|'session'|'connected'|'question'|'closed'|'timeout' kind
+--- @return 'transmit'|'message'|'keylog'|'session'|'connected'|'trail'|'question'|'closed'|'timeout' kind
+--- @return string|integer|nil what the datagram, the message, the line, the session's id, the trail (nil where the
+---   peer leaves none), the question's number, the reason, or when to call `expire`
+--- @return integer kind by its place in `kinds`
 --- @return string|integer|nil what the datagram, the message, the line, the session's id, the question's
 ---   number, the reason, or when to call `expire`
 --- @return string? err with `closed`; with `session` what to keep for that id; with `question` its kind:

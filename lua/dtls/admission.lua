@@ -111,7 +111,6 @@ local function begin(endpoint, data, ip, port, pass)
   local places, counts, host = endpoint._places, endpoint._stats, address.host(ip)
   local theirs, _, known = sessionsOf(endpoint, ip, port)
   if theirs then
-    counts.superseded = counts.superseded + 1
     drain.retire(endpoint, theirs, 'replaced')
     -- An established one beside it has the place.
     _, _, known = sessionsOf(endpoint, ip, port)

@@ -42,7 +42,8 @@ end
 -- Hands a datagram to a session. Returns why it was dropped, if it was. `before`: others were asked.
 local function offer(endpoint, session, data, before)
   local dropped = session._core:receive(data, loop.now())
-  session._heard = true
+  -- Only a client's search looks for that.
+  if session._heard == false then session._heard = true end
   if before and not dropped and session._state == 'open' then endpoint._peers:promote(session) end
   drain.run(endpoint, session)
   return dropped
@@ -77,7 +78,10 @@ end
 -- A datagram of a peer's.
 local function deliver(endpoint, data, ip, port, session)
   local cause, waitsFor = offerAll(endpoint, session, data, true)
-  if not (cause or waitsFor) or hasMoved(endpoint, data, ip, port) then return end
+  if not (cause or waitsFor) then return end
+  -- A handshake would keep what it cannot open yet; a session that is established has its say first.
+  local hasTurn = waitsFor and waitsFor._state ~= 'handshaking'
+  if not hasTurn and hasMoved(endpoint, data, ip, port) then return end
   if waitsFor then
     postpone(endpoint, data, ip, port, waitsFor)
   else

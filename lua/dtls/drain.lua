@@ -1,6 +1,7 @@
 --- The second law: mutate, then drain. What a session wants done is done to the last of it, and
 --- user code runs nowhere else.
 
+local core = require('dtls_core')
 local guard = require('dtls/guard')
 local log = require('dtls/log')
 local question = require('dtls/question')
@@ -8,6 +9,9 @@ local resumption = require('dtls/resumption')
 local stats = require('dtls/stats')
 
 local drain = {}
+
+-- `poll` says by a number what there is: see src/lua.rs.
+local kinds = core.kinds
 
 --- Sends a datagram, by `own` where a session has a socket of its own. One that the socket refuses is a lost
 --- one, and counted: `sendDrops` where too many wait, `sendErrors` where the system does not want it.
@@ -31,7 +35,7 @@ end
 --- @return true|nil, string?, string?
 function drain.sendTo(endpoint, session, datagram)
   local sent, err, name, counter =
-    drain.send(endpoint, datagram, session._target, session._port, session._socket)
+    drain.send(endpoint, datagram, session._target or session._ip, session._port, session._socket)
   if sent then return true end
   if counter then stats.note(session, counter) end
   return nil, err, name
@@ -102,12 +106,14 @@ function drain.retire(endpoint, session, reason, err, name)
     log.info('closed %s port %d: %s%s', session._ip, session._port, reason, err and ' (' .. err .. ')' or '')
   end
   endpoint:_forget(session)
-  local met = session._shown
+  local met = session._met
   if not met then
     local counts = endpoint._stats
     if err then
       counts.failed = counts.failed + 1
       stats.count(counts.failures, name)
+    elseif reason == 'replaced' then
+      counts.superseded = counts.superseded + 1
     else
       counts.abandoned = counts.abandoned + 1
     end
@@ -126,7 +132,8 @@ local function act(endpoint, session)
   while session._core do
     drain.tell(session)
     if not session._core then return end
-    local kind, a, b, c = session._core:poll()
+    local number, a, b, c = session._core:poll()
+    local kind = kinds[number]
     if kind == 'message' then
       if session._asleep then session:_stir() end
       session:emit('message', a)
@@ -168,9 +175,10 @@ end
 
 --- Sends what a session still has to send, and nothing else: nobody will hear more of it.
 function drain.flush(endpoint, session)
-  local kind, datagram
+  local number, kind, datagram
   repeat
-    kind, datagram = session._core:poll()
+    number, datagram = session._core:poll()
+    kind = kinds[number]
     if kind == 'transmit' then drain.sendTo(endpoint, session, datagram) end
   until kind == 'timeout'
 end

@@ -110,6 +110,17 @@ function Endpoint:stats()
   return stats.ofEndpoint(self)
 end
 
+--- The sessions that are established: not those whose handshakes are under way, nor those that are closing.
+--- A list of its own, in no order, which stays as it is while sessions come and go.
+--- @return dtls.Session[]
+function Endpoint:sessions()
+  local list = {}
+  for _, session in ipairs(self._peers:list()) do
+    if session._state == 'open' and not session._closing then list[#list + 1] = session end
+  end
+  return list
+end
+
 --- Closes every session with a close_notify, and then the socket.
 --- @param callback? fun() called when all is closed
 function Endpoint:close(callback)
@@ -164,7 +175,10 @@ Endpoint._receive = arrival.receive
 --- is not `ip`: luv reports an IPv6 address without its scope.
 function Endpoint:_adopt(session, made, ip, port, target)
   session._core, session._endpoint = made, self
-  session._ip, session._port, session._target = ip, port, target or ip
+  session._ip, session._port = ip, port
+  -- A field that most sessions lack costs many thousand of them nothing.
+  local other = target ~= ip and target or nil
+  if other ~= session._target then session._target = other end
   -- A client that goes on to another address may have left some behind.
   session._postponed = session._postponed or 0
   if not session._isServer then self._stats.started = self._stats.started + 1 end
@@ -184,12 +198,12 @@ function Endpoint:_forget(session)
   end
   if self._roam then self._roam:leave(session) end
   self._deadlines:remove(session)
-  stats.keep(session)
   session:_disarm()
   peerSocket.close(self, session)
+  if session._past then stats.keep(session) end
+  session._past, session._core = session._core, nil
   -- What it holds is freed now, not when the collector finds it, to whom it looks as small as any userdata.
-  session._core:destroy()
-  session._core = nil
+  session._past:forget()
   heap.give()
 end
 

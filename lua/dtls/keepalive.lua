@@ -36,7 +36,8 @@ local INTERVAL_MS, PROBES = 30 * 1000, 3
 --- @class dtls.KeepAlive
 --- @field message string|fun(session: dtls.Session): string? what the peer answers, by the protocol that is
 ---   spoken inside. A function makes one for each probe, and returns nil for none this time, which counts
----   as none
+---   as none. Where it returns anything else, or the socket refuses the probe, that is a `'warning'` of the
+---   endpoint's, or of a client that has a socket of its own
 --- @field interval? integer after how much silence of the peer's, and of how much again, a probe is sent;
 ---   30000 by default
 --- @field probes? integer how many unanswered ones mean that it is gone; 3 by default
@@ -97,7 +98,10 @@ function Session:_beginKeepAlive()
   if given == nil then given = self._endpoint._keepAlive end
   local alarm = self._keeper
   if not given then
-    if alarm then alarm.message = nil end
+    if alarm then
+      alarm.message = nil
+      alarm:set(nil)
+    end
     return
   end
   alarm = alarm or Alarm.new(self, ring)

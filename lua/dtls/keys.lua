@@ -64,7 +64,8 @@ end
 --- Whether the master secret is bound to the whole handshake (RFC 7627). nil before that is complete.
 --- @return boolean?
 function Session:usesExtendedMasterSecret()
-  return self._shown and self._shown.extended_master_secret
+  local shown = self:_seen()
+  return shown and shown.extended_master_secret
 end
 
 return Session

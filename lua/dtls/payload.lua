@@ -7,7 +7,8 @@ local options = require('dtls/options')
 --- suite. nil before the handshake is complete.
 --- @return integer?
 function Session:maxPayload()
-  return self._shown and self._shown.max_payload
+  local shown = self:_seen()
+  return shown and shown.max_payload
 end
 
 --- Tells what the path's MTU is, as a UDP payload: what IP carries less 28 bytes, or 48 with IPv6. Until

@@ -80,7 +80,8 @@ end
 --- Gives a session that has just been entered into its endpoint's table a socket of its own, if one can be
 --- made.
 function peerSocket.open(endpoint, session)
-  local udp, err, name = endpoint._udp:beside(session._target, session._port, ears(endpoint, session))
+  local target = session._target or session._ip
+  local udp, err, name = endpoint._udp:beside(target, session._port, ears(endpoint, session))
   if udp then
     endpoint._peerSockets = endpoint._peerSockets + 1
     endpoint._shortOfSockets = false

@@ -37,7 +37,8 @@ local function put(self, session, first)
   while after and (rank(after) < own or (rank(after) == own and not first)) do
     before, after = after, after._next
   end
-  session._next = after
+  -- No field is made only to be nil: most sessions are alone, and there are many.
+  if after then session._next = after end
   if before then before._next = session else ports[session._port] = session end
 end
 
@@ -46,7 +47,7 @@ local function pull(self, session)
   local before, each = nil, ports[session._port]
   while each ~= session do before, each = each, each._next end
   if before then before._next = session._next else ports[session._port] = session._next end
-  session._next = nil
+  if session._next then session._next = nil end
 end
 
 --- The first session with a peer, whose address is written as luv reports it; the others follow as `_next`.

@@ -33,7 +33,7 @@
 ---    fits best, at most eight; those first whose peer was at the same host, an IPv4 address or IPv6 /64
 ---    network, since a translator changes the port and seldom more. On other hosts there may be too many:
 ---    where more than 64 sessions leave no trail, it is the same host or nothing. Of more than 64 on one host
----    the next 64 have a look at each datagram, in turn. A flood of forged records must not buy more of our
+---    any 64 have a look, others at the next datagram. A flood of forged records must not buy more of our
 ---    time than it is worth: so five hundred datagrams a second lead to guesses, and the others are dropped.
 ---    Under such a flood peers without a trail are not found. Peers with one are.
 ---
@@ -50,8 +50,8 @@
 --- but handshake records: it has restarted, or was never established. That messages survive which are on
 --- their way to the old address when it is lost. That one without a trail is found among many.
 
+local Candidates = require('dtls/candidates')
 local admission = require('dtls/admission')
-local address = require('dtls/address')
 local core = require('dtls_core')
 local drain = require('dtls/drain')
 local guard = require('dtls/guard')
@@ -60,92 +60,21 @@ local loop = require('dtls/loop')
 local peerSocket = require('dtls/peer_socket')
 local stats = require('dtls/stats')
 
--- How many sessions may bear one trail.
-local MOST_OF_A_TRAIL = 4
-
--- How many sessions try a datagram by guess, of how many that are compared.
-local MOST_GUESSES, MOST_LOOKS = 8, 64
-
 -- How many datagrams may lead to guesses, a second and at once.
 local GUESSED_PER_SECOND = 500
 
--- How far a record's number may be behind the newest: as far as replays can be told.
-local WINDOW = 64
-
--- Puts sessions on other hosts behind all of the same one: more than numbers can differ.
-local ELSEWHERE = 2 ^ 48
-
 --- Finds the sessions of one endpoint whose peers have moved.
---- @class dtls.Roam
+--- @class (private) dtls.Roam
 --- @field private endpoint dtls.Endpoint
---- @field private trails table<integer, dtls.Session> the oldest of those with a trail; the others follow as
----   `_sameTrail`
---- @field private trackless dtls.Session[] those without
---- @field private hosts table<string, dtls.Session[]> the same by the peer's host
---- @field private cursor integer where the next look begins
+--- @field private candidates dtls.Candidates
 --- @field private guesses number how many datagrams may lead to guesses, at the time `filledAt`
 local Roam = {}
 Roam.__index = Roam
 
 function Roam.new(endpoint)
   return setmetatable({
-    endpoint = endpoint, trails = {}, trackless = {}, hosts = {}, cursor = 0,
-    guesses = GUESSED_PER_SECOND, filledAt = loop.now(),
+    endpoint = endpoint, candidates = Candidates.new(), guesses = GUESSED_PER_SECOND, filledAt = loop.now(),
   }, Roam)
-end
-
--- Lists whose members know their place in them, as `session[place]`.
-
-local function append(list, session, place)
-  list[#list + 1] = session
-  session[place] = #list
-end
-
-local function take(list, session, place)
-  local at, last = session[place], list[#list]
-  list[at], last[place] = last, at
-  list[#list], session[place] = nil, nil
-end
-
-local function enterHost(self, session)
-  local host = address.host(session._ip)
-  local list = self.hosts[host]
-  if not list then
-    list = {}
-    self.hosts[host] = list
-  end
-  session._roamHost = host
-  append(list, session, '_roamHostPlace')
-end
-
-local function leaveHost(self, session)
-  local host = session._roamHost
-  local list = self.hosts[host]
-  take(list, session, '_roamHostPlace')
-  if not list[1] then self.hosts[host] = nil end
-  session._roamHost = nil
-end
-
--- Says whether there was room.
-local function enterTrail(self, session, trail)
-  local first, count = self.trails[trail], 1
-  if not first then
-    self.trails[trail] = session
-  else
-    while first._sameTrail do first, count = first._sameTrail, count + 1 end
-    if count == MOST_OF_A_TRAIL then return false end
-    first._sameTrail = session
-  end
-  session._trail = trail
-  return true
-end
-
-local function leaveTrail(self, session)
-  local before, each = nil, self.trails[session._trail]
-  while each ~= session do before, each = each, each._sameTrail end
-  local after = session._sameTrail
-  if before then before._sameTrail = after else self.trails[session._trail] = after end
-  session._trail, session._sameTrail = nil, nil
 end
 
 --- Enters an established session by the trail of its peer's records, nil where there is none. The second time
@@ -153,20 +82,12 @@ end
 --- @param session dtls.Session
 --- @param trail integer?
 function Roam:enter(session, trail)
-  self:leave(session)
-  if trail and enterTrail(self, session, trail) then return end
-  append(self.trackless, session, '_tracklessPlace')
-  enterHost(self, session)
+  self.candidates:enter(session, trail)
 end
 
 --- Takes a session out, if it is in.
 function Roam:leave(session)
-  if session._trail then
-    leaveTrail(self, session)
-  elseif session._roamHost then
-    take(self.trackless, session, '_tracklessPlace')
-    leaveHost(self, session)
-  end
+  self.candidates:leave(session)
 end
 
 --- Takes a session to the address where its peer is now: the one place that changes a peer's address.
@@ -178,26 +99,27 @@ local function move(self, session, ip, port)
   end
   local from = session:remoteAddress()
   -- luv reports no scope: a link-local peer is on the link where it was.
-  local scope = ip:find('^fe80:') and session._target:match('%%.*$') or ''
+  local scope = ip:find('^fe80:') and session._target and session._target:match('%%.*$')
   local oldIp, oldPort = session._ip, session._port
   endpoint._peers:move(session, ip, port)
   if session._isServer then admission.moved(endpoint, session, oldIp, oldPort) end
-  session._target = ip .. scope
+  session._target = scope and ip .. scope
+  self.candidates:move(session)
   peerSocket.move(endpoint, session)
-  if session._roamHost then
-    leaveHost(self, session)
-    enterHost(self, session)
-  end
   endpoint._stats.moves = endpoint._stats.moves + 1
   stats.note(session, 'moves')
   if log.info then log.info('moved %s port %d to %s port %d', from.ip, from.port, ip, port) end
   session:emit('move', session:remoteAddress(), from)
 end
 
+-- Whether a session has been asked already, being at the address that a datagram came from.
+local function isAt(session, ip, port)
+  return session._ip == ip and session._port == port
+end
+
 -- Has a session try a datagram. Says whether it is its peer's.
 local function try(self, session, data, ip, port)
-  -- What is at the address has been asked already.
-  if session._ip == ip and session._port == port then return false end
+  if isAt(session, ip, port) then return false end
   local endpoint = self.endpoint
   endpoint._stats.roamTrials = endpoint._stats.roamTrials + 1
   local found, cause = session._core:receive_stray(data, loop.now())
@@ -222,31 +144,6 @@ local function mayGuess(self)
   return true
 end
 
--- Those of a list that are likeliest to have been sent a record of this number from `host`, in order.
-local function likeliest(self, list, number, host)
-  local best, distances = {}, {}
-  for _ = 1, math.min(#list, MOST_LOOKS) do
-    self.cursor = self.cursor % #list + 1
-    local session = list[self.cursor]
-    local newest = session._core:newest()
-    if newest and number > newest - WINDOW then
-      local distance = math.abs(number - newest)
-      if session._roamHost ~= host then distance = distance + ELSEWHERE end
-      local at = #best + 1
-      -- Behind the last there is no place.
-      if at > MOST_GUESSES then at = distances[MOST_GUESSES] > distance and MOST_GUESSES or 1 / 0 end
-      if at <= MOST_GUESSES then
-        while at > 1 and distances[at - 1] > distance do
-          best[at], distances[at] = best[at - 1], distances[at - 1]
-          at = at - 1
-        end
-        best[at], distances[at] = session, distance
-      end
-    end
-  end
-  return best
-end
-
 --- Takes a datagram that no session at its address has taken. Says whether it was of a session elsewhere.
 --- @param data string
 --- @param ip string as luv reports it
@@ -255,17 +152,15 @@ end
 function Roam:receive(data, ip, port)
   local number, trail = core.claim(data)
   if not number then return false end
-  local session = trail and self.trails[trail]
+  local session = trail and self.candidates:ofTrail(trail)
   while session do
+    -- What its own address has sent twice is no riddle.
+    if isAt(session, ip, port) then return false end
     if try(self, session, data, ip, port) then return true end
     session = session._sameTrail
   end
-  if not self.trackless[1] then return false end
-  local host = address.host(ip)
-  local list = self.trackless
-  if #list > MOST_LOOKS then list = self.hosts[host] end
-  if not list or not mayGuess(self) then return false end
-  for _, each in ipairs(likeliest(self, list, number, host)) do
+  if not (self.candidates:hasTrackless(ip) and mayGuess(self)) then return false end
+  for _, each in ipairs(self.candidates:likeliest(number, ip)) do
     if try(self, each, data, ip, port) then return true end
   end
   return false

@@ -21,6 +21,8 @@ local watch = require('dtls/watch')
 ---   be; or ESESSION where the option `session` is of no use: the handshake is a full one then.
 --- - `'drain'` `()` a socket of its own has sent all that waited, after `send` failed with ENOBUFS since too
 ---   much did. Of a socket that sessions share the endpoint tells.
+--- - `'move'` `(to: { ip, port, family }, from: { ip, port, family })` with the option `roaming`: the peer is
+---   at another address, where it is answered from now on. The message that has shown it comes next.
 --- - `'error'` `(err: string, name: string)` why it ends; at most once, and `'close'` follows.
 --- - `'close'` `(reason: string)` exactly once, and nothing after it. The reason is `closed`,
 ---   `timeout`, `error`, `destroyed`, or `replaced` where the peer has restarted and has a new session.
@@ -34,10 +36,14 @@ local watch = require('dtls/watch')
 --- @field srtpProfile string? the SRTP protection profile, where one was agreed on
 --- @field private _context dtls.Context whose hooks are asked
 --- @field private _core dtls_core.Session? nil while a client looks for its peer, and at the end
+--- @field private _past dtls_core.Session? what the core was, at the end or where a client has gone on to
+---   another address: good for what it has shown and counted
 --- @field private _endpoint dtls.Endpoint?
 --- @field private _socket dtls.Udp? its own, where it does not send by the endpoint's: see peer_socket.lua
 --- @field private _dial dtls.Dial? a client's search for its peer
 --- @field private _trace dtls.TraceHook? who is told what goes over the wire
+--- @field private _met boolean? the handshake is complete, or was
+--- @field private _target string? where to send, where that is not `_ip`
 --- @field private _silent boolean? nobody is told anything yet
 --- @field private _closing boolean? the user has closed it
 local Session = Emitter:extend()
@@ -141,46 +147,52 @@ end
 --- The protocol version, `DTLSv1.2`. nil before the handshake is complete.
 --- @return string?
 function Session:getProtocol()
-  return self._shown and self._shown.protocol
+  local shown = self:_seen()
+  return shown and shown.protocol
 end
 
 --- The cipher suite by OpenSSL's name and by the registry's. nil before the handshake is complete.
 --- @return { name: string, standardName: string }?
 function Session:getCipher()
-  local shown = self._shown
+  local shown = self:_seen()
   return shown and { name = shown.cipher, standardName = shown.cipher_standard_name }
 end
 
 --- What the peer's certificate says, with the chain it came with; nil where it presented none.
 --- @return dtls.Certificate?
 function Session:getPeerCertificate()
-  return self._shown and certificate.ofChain(self._shown.chain)
+  local shown = self:_seen()
+  return shown and certificate.ofChain(shown.chain)
 end
 
 --- The peer's public key in PEM: from its certificate, or the one that it has presented instead (RFC 7250),
 --- where `getPeerCertificate()` is nil. nil where it presented neither.
 --- @return string?
 function Session:getPeerPublicKey()
-  return self._shown and self._shown.public_key
+  local shown = self:_seen()
+  return shown and shown.public_key
 end
 
 --- The OCSP response that the server has stapled to its certificate (RFC 6066 section 8), in DER; nil where
 --- there is none.
 --- @return string?
 function Session:getOCSPResponse()
-  return self._shown and self._shown.ocsp_response
+  local shown = self:_seen()
+  return shown and shown.ocsp_response
 end
 
 --- The identity by which a pre-shared key was chosen (RFC 4279); nil where none was.
 --- @return string?
 function Session:getPskIdentity()
-  return self._shown and self._shown.psk_identity
+  local shown = self:_seen()
+  return shown and shown.psk_identity
 end
 
 --- Whether this session resumes an earlier one. false before the handshake is complete.
 --- @return boolean
 function Session:isSessionReused()
-  return self._shown ~= nil and self._shown.resumed
+  local shown = self:_seen()
+  return shown ~= nil and shown.resumed
 end
 
 --- What the option `session` of a later connection takes, to resume this session: opaque, and to be kept
@@ -191,7 +203,8 @@ end
 --- secret (RFC 7627).
 --- @return string?
 function Session:getSession()
-  return self._shown and self._shown.session
+  local shown = self:_seen()
+  return shown and shown.session
 end
 
 --- What has happened in the session so far, and after its end what had: a copy of its counters.
@@ -200,18 +213,25 @@ function Session:stats()
   return stats.ofSession(self)
 end
 
---- @private Learns what the handshake has shown. It stays known after the end.
+--- @private Learns what the handshake has shown.
 function Session:_establish()
-  self._state = 'open'
-  self._shown = self._core:established()
-  self.authorized = self._shown.authorized
-  self.authorizationError = self._shown.authorization_error
-  self.servername = self._shown.server_name
-  self.alpnProtocol = self._shown.alpn_protocol
-  self.srtpProfile = self._shown.srtp_profile
+  self._state, self._met = 'open', true
+  local shown = self._core:established()
+  self.authorized = shown.authorized
+  self.authorizationError = shown.authorization_error
+  self.servername = shown.server_name
+  self.alpnProtocol = shown.alpn_protocol
+  self.srtpProfile = shown.srtp_profile
   if self._dial then self._dial:arrive() end
   if self._quiet then self:_stir() end
   self:_beginKeepAlive()
+end
+
+--- @private What the handshake has shown, nil before it is complete. Most sessions are not asked, and of many
+--- thousand each table would be one more for the garbage collector to walk.
+function Session:_seen()
+  if self._met and not self._shown then self._shown = (self._core or self._past):established() end
+  return self._shown
 end
 
 --- @private Tells the end, once.

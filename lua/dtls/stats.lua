@@ -47,22 +47,22 @@ local ENDPOINT = {
 
   --- Sessions that this end has begun; for each address that a client tries, one.
   started = 0,
-  --- Handshakes that were completed. All that were `admitted` or `started` are one day `connected`, `failed`
-  --- or `abandoned`.
+  --- Handshakes that were completed. All that were `admitted` or `started` are one day `connected`, `failed`,
+  --- `superseded` or `abandoned`.
   connected = 0,
   --- Handshakes that failed.
   failed = 0,
   --- The same by the name of the error; `ETIMEDOUT` for those that came to no end in time.
   --- @type table<string, integer>
   failures = {},
+  --- Handshakes that the peer has given up for a newer one of its own.
+  superseded = 0,
   --- Handshakes that this end has given up: the user has closed the session, a client has tried another
-  --- address, or they were `superseded` or `yielded`.
+  --- address, or they were `yielded`.
   abandoned = 0,
 
-  --- Sessions that ended because their peer has restarted and has a new one.
+  --- Established sessions that ended because the same peer has established another.
   replaced = 0,
-  --- Handshakes that ended because their peer has begun another.
-  superseded = 0,
   --- Handshakes that ended to make room for newer ones, at a limit.
   yielded = 0,
 
@@ -183,14 +183,14 @@ end
 function stats.ofSession(session)
   local copy = add(zeros(SESSION), session._counted or {})
   add(copy, session._tally or {})
+  if session._past then add(copy, session._past:stats()) end
   if session._core then add(copy, session._core:stats()) end
   return copy
 end
 
---- Keeps what a session's core has counted, which is about to go. A client may have had one before.
+--- Keeps what a core of a client's has counted that is about to go: it has tried more than two addresses.
 function stats.keep(session)
-  local before, counted = session._counted, session._core:stats()
-  session._counted = before and add(add(zeros(SESSION), before), counted) or counted
+  session._counted = add(add(zeros(SESSION), session._counted or {}), session._past:stats())
 end
 
 return stats

@@ -15,12 +15,13 @@ local function opening(each)
   return each
 end
 
---- A server of 127.0.0.1 and its port. What it emits as `clientError` is in `server.failures`.
+--- A server of 127.0.0.1, or of another host, and its port. What it emits as `clientError` is in
+--- `server.failures`.
 --- @return dtls.Server server, integer port
-function ends.listen(options, onConnection)
+function ends.listen(options, onConnection, host)
   local server = opening(dtls.createServer(helper.merge({ retransmitTimeout = 100 }, options), onConnection))
   server.failures = helper.record(server, 'clientError')
-  assert(server:listen(0, '127.0.0.1'))
+  assert(server:listen(0, host or '127.0.0.1'))
   return server, server:address().port
 end
 

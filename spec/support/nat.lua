@@ -27,14 +27,15 @@ local function outlet(ip, port)
   return made
 end
 
---- A translator in front of a port of 127.0.0.1.
-function Nat.new(serverPort)
-  local self = setmetatable({ serverPort = serverPort, up = {}, down = {} }, Nat)
+--- A translator in front of a port of this host, whose own address is `ip`.
+function Nat.new(serverPort, ip)
+  local serverIp = ip and ip:find(':') and '::1' or '127.0.0.1'
+  local self = setmetatable({ serverIp = serverIp, serverPort = serverPort, up = {}, down = {} }, Nat)
   self.front = uv.new_udp()
   open[#open + 1] = self.front
   assert(self.front:bind('127.0.0.1', 0))
   self.port = self.front:getsockname().port
-  self:take(outlet('127.0.0.1'))
+  self:take(outlet(ip or '127.0.0.1'))
   assert(self.front:recv_start(function (_, data, from)
     if not from then return end
     self.client = from
@@ -51,7 +52,7 @@ end
 
 --- Sends a datagram to the server as the client.
 function Nat:send(data)
-  self.outlet.handle:try_send(data, '127.0.0.1', self.serverPort)
+  self.outlet.handle:try_send(data, self.serverIp, self.serverPort)
 end
 
 --- Passes on what came for the client.
@@ -78,7 +79,8 @@ end
 
 --- As remoteAddress() says it.
 function Nat:address()
-  return { ip = self.outlet.ip, port = self.outlet.port, family = 'inet' }
+  local ip = self.outlet.ip
+  return { ip = ip, port = self.outlet.port, family = ip:find(':') and 'inet6' or 'inet' }
 end
 
 --- A stranger: sends what it is told to the server, and hears what is answered.

@@ -4,12 +4,11 @@ use crate::certificate::Description;
 use crate::established::Established;
 use crate::question::{Presented, Question, StatusRequest};
 use mlua::prelude::*;
-use mlua::MultiValue;
 use openssl::x509::X509;
 
 /// A question as its kind and what it is about.
-pub(super) fn question(lua: &Lua, number: u32, question: Question) -> LuaResult<MultiValue> {
-    let (kind, about) = match question {
+pub(super) fn question(lua: &Lua, question: Question) -> LuaResult<(&'static str, LuaValue)> {
+    Ok(match question {
         Question::ServerName(name) => ("server_name", name.into_lua(lua)?),
         Question::CachedSession(id) => ("cached_session", LuaValue::String(lua.create_string(id)?)),
         Question::PskIdentity(identity) => ("psk_identity", LuaValue::String(lua.create_string(identity)?)),
@@ -17,8 +16,7 @@ pub(super) fn question(lua: &Lua, number: u32, question: Question) -> LuaResult<
         Question::PskHint(Some(hint)) => ("psk_hint", LuaValue::String(lua.create_string(hint)?)),
         Question::OcspResponse(request) => ("ocsp_response", LuaValue::Table(show_request(lua, &request)?)),
         Question::Peer(presented) => ("peer", LuaValue::Table(show_peer(lua, &presented)?)),
-    };
-    ("question", number, kind, about).into_lua_multi(lua)
+    })
 }
 
 /// What a client wants the status of, as a table.

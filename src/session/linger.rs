@@ -13,11 +13,10 @@
 //! other forgery, before anything lingers, and the peer has its answer at once.
 //!
 //! How long it may be is counted from the moment at which the missing records were last overtaken, since a
-//! record that is late by that much is lost. So a loss of long ago keeps no session, and neither does a peer
-//! whose numbers have holes for other reasons: an empty record, or one that was refused.
+//! record that is late by that much is lost. So a loss of long ago keeps no session, nor does a hole that is
+//! none of the network's: an empty record, or one that was refused.
 //!
-//! Only the peer of the session can make it linger, for no longer than the user allows, and not again: all
-//! numbers up to the alert's are a window of sixty-four.
+//! Only the peer of the session can make it linger, once, and for no longer than the user allows.
 
 use super::{Session, Stage};
 use crate::discard::Discard;

@@ -52,12 +52,14 @@ impl Session {
     /// Its first record decides, which must be application data or an alert. What is behind it goes the way
     /// of all datagrams.
     ///
-    /// Only a session that is open tries, and only with an AEAD suite: others have OpenSSL end a session at a
-    /// forged record in some combinations, which is bearable from the one address where the peer is at best.
+    /// Only a session that is open tries, or one that lingers; and only with an AEAD suite: with others OpenSSL
+    /// ends a session at a forged record in some combinations, which is bearable from the one address where
+    /// the peer is at best.
     pub fn receive_stray_untrusted(&mut self, datagram: &[u8], now: u64) -> Option<Stray> {
         let record = trail::claim_untrusted(datagram)?;
         let newest = self.newest()?;
-        if self.stage != Stage::Open || !self.screen.shape()?.is_aead() {
+        let open = self.stage == Stage::Open;
+        if !(open || self.lingers()) || !self.screen.shape()?.is_aead() {
             return None;
         }
         self.now = now;
@@ -77,7 +79,7 @@ impl Session {
             self.counter.dropped(cause);
         }
         self.settle();
-        Some(Stray { newer: record.sequence > newest, dropped })
+        Some(Stray { newer: open && record.sequence > newest, dropped })
     }
 
     /// Learns from an authentic sealed record which trail the peer leaves, and tells of it.

@@ -1,7 +1,7 @@
 //! Messages that the peer's close_notify has overtaken on their way are heard, and nothing else makes a
 //! session wait.
 
-use crate::pair::dice::Trying;
+use crate::pair::dice::{Dice, Trying};
 use crate::pair::forge::{record, records, LAST_NUMBER};
 use crate::pair::{fair, Pair, Sent, Setup, Side, Weather, BOTH};
 use dtls_core::record::{ALERT, APPLICATION_DATA, HANDSHAKE};
@@ -146,5 +146,24 @@ fn its_user_may_end_it_at_any_time() {
         let reason = if destroyed { Reason::Destroyed } else { Reason::Closed };
         assert_eq!(pair.server.end(), Some((reason, None)));
         assert_eq!(pair.server.messages().len(), 0);
+    }
+}
+
+#[test]
+fn whatever_the_order_nothing_is_lost_that_is_late_by_less() {
+    for seed in 0..100 {
+        let _trying = Trying(seed);
+        let mut dice = Dice::new(seed);
+        let mut pair = connected();
+        pair.weather = Box::new(move |sent: &Sent| vec![sent.arrives(dice.below(LINGER_MS as usize) as u64)]);
+        for number in 0..40_u8 {
+            pair.send(Side::Client, &[number; 3]).unwrap();
+            pair.run(2);
+        }
+        pair.close(Side::Client);
+        assert!(pair.run_until(|pair| pair.server.end().is_some()));
+        let mut heard: Vec<u8> = pair.server.messages().iter().map(|message| message[0]).collect();
+        heard.sort_unstable();
+        assert_eq!(heard, (0..40).collect::<Vec<_>>());
     }
 }

@@ -4,6 +4,7 @@
 #[path = "../pair/mod.rs"]
 mod pair;
 
+mod counts;
 mod datagrams;
 mod endings;
 mod errors;

@@ -91,6 +91,20 @@ fn a_close_notify_from_elsewhere_is_one() {
 }
 
 #[test]
+fn what_the_close_notify_has_overtaken_is_heard_and_moves_nothing() {
+    let mut pair = open(Setup::default());
+    let [late, lost] = [b"late", b"lost"].map(|message| sealed(&mut pair, Side::Client, message));
+    pair.close(Side::Client);
+    let goodbye = pair.client.sent.last().unwrap().clone();
+    assert_eq!(stray(&mut pair, Side::Server, &goodbye), NEWER);
+    assert_eq!(stray(&mut pair, Side::Server, &goodbye), None);
+    assert_eq!(stray(&mut pair, Side::Server, &late), OLDER);
+    assert_eq!(stray(&mut pair, Side::Server, &lost), OLDER);
+    assert_eq!(pair.server.messages(), [b"late", b"lost"]);
+    assert!(pair.server.end().is_some());
+}
+
+#[test]
 fn what_is_not_the_peers_leaves_no_trace() {
     let mut pair = open(Setup { trace: true, roams: true, ..Setup::default() });
     let mut other = open(Setup::default());
