@@ -26,7 +26,9 @@ pub enum Discard {
     Alert,
     /// More arrived ahead of its time than is kept.
     Overflow,
-    /// OpenSSL read it and said nothing: forged, replayed or empty.
+    /// A sealed record that was had already, or is older than can be told.
+    Replayed,
+    /// OpenSSL read it and said nothing: forged or empty.
     Unauthenticated,
     /// The session is over.
     Closed,
@@ -47,6 +49,7 @@ impl Discard {
             Discard::Duplicate => "duplicate",
             Discard::Alert => "alert",
             Discard::Overflow => "overflow",
+            Discard::Replayed => "replayed",
             Discard::Unauthenticated => "unauthenticated",
             Discard::Closed => "closed",
         }

@@ -82,6 +82,13 @@ pub fn plaintext(kind: u8, version: [u8; 2], sequence: u64, body: &[u8]) -> Vec<
     out
 }
 
+/// The number of a sealed record, which is whole; `None` where it is plaintext. (In DTLS 1.3 the number is
+/// encrypted itself, and the record shows a part of it: RFC 9147 section 4.2.3.)
+pub fn sealed_number(record: &[u8]) -> Option<u64> {
+    let sealed = record.get(3..5)? != [0, 0];
+    sealed.then(|| read_u48(&record[5..HEADER]))
+}
+
 /// Adds `offset` to the sequence numbers of a datagram's epoch-0 records, which nothing
 /// authenticates. The datagram is our own, so its lengths are believed.
 pub fn renumber_plaintext(datagram: &mut [u8], offset: u64) {

@@ -28,11 +28,13 @@ mod export;
 mod handshake;
 mod last_flight;
 mod resumption;
+mod seen;
 
 use checkpoint::Checkpoint;
 use counts::Counter;
 pub use counts::{Counts, Totals};
 use last_flight::LastFlight;
+use seen::Seen;
 
 /// How long a session may take, in milliseconds on the caller's clock.
 #[derive(Clone, Copy, Debug)]
@@ -108,6 +110,8 @@ pub struct Session {
     doubted_until: Option<u64>,
     established: Option<Established>,
     last_flight: LastFlight,
+    /// Which of the peer's sealed records have been had.
+    seen: Seen,
     /// Where the handshake waits for an answer of the user's.
     waiting: Option<Checkpoint>,
     /// How many questions have been asked.
@@ -229,6 +233,7 @@ impl Session {
             doubted_until: None,
             established: None,
             last_flight: LastFlight::new(context.config().retransmit_timeout_ms),
+            seen: Seen::default(),
             waiting: None,
             questions: 0,
             shown: Shown::default(),
@@ -436,12 +441,22 @@ impl Session {
         self.established.as_ref()
     }
 
+    /// The largest number of a sealed record that the peer has sent, and nobody else: `None` before its
+    /// Finished has verified.
+    pub fn newest(&self) -> Option<u64> {
+        self.seen.newest()
+    }
+
     /// Hands one record to OpenSSL and takes what comes of it.
     ///
     /// # Errors
     ///
-    /// Why nothing did: a sealed record that leads to nothing was forged, replayed or empty.
+    /// Why nothing did: a sealed record that leads to nothing was had already, forged or empty.
     fn feed(&mut self, record: &[u8]) -> Result<(), Discard> {
+        let sealed = record::sealed_number(record);
+        if sealed.is_some_and(|number| self.seen.has(number)) {
+            return Err(Discard::Replayed);
+        }
         let repeated = self.stage == Stage::Open && LastFlight::concerns(record);
         if repeated {
             self.last_flight.admit_untrusted(self.now)?;
@@ -456,6 +471,11 @@ impl Session {
         }
         if heard && self.stage == Stage::Open {
             self.ends_at = self.idle_end();
+            // Before, what came of a forged record may have been OpenSSL's timer: it retransmits when it is
+            // asked to read. What makes a session open, and all that comes of a record later, is the peer's.
+            if let Some(number) = sealed {
+                self.seen.note(number);
+            }
         }
         if heard && repeated {
             self.last_flight.repeat(self.now);

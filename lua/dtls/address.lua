@@ -39,6 +39,32 @@ function address.unmapped(ip)
   return ip:match('^' .. MAPPED .. '(%d+%.%d+%.%d+%.%d+)$') or ip
 end
 
+-- The groups of a part of an IPv6 address. An IPv4 address at its end stands for two.
+local function groupsOf(part)
+  local groups = {}
+  for group in part:gmatch('[^:]+') do
+    groups[#groups + 1] = group
+    if group:find('.', 1, true) then groups[#groups + 1] = group end
+  end
+  return groups
+end
+
+--- What counts as one host: an IPv4 address, whichever way it is written, or the /64 network of an IPv6
+--- address, since who has one address of it has them all (RFC 6177). The link-local addresses are one host.
+--- @param ip string as luv reports it, with its scope or without
+--- @return string host the same for all its addresses, and different from those of other hosts
+function address.host(ip)
+  ip = address.unmapped(ip)
+  if not ip:find(':', 1, true) then return ip end
+  local front, back = ip:match('^(.-)::(.*)$')
+  local groups = groupsOf(front or ip)
+  if front then
+    for _ = #groups + #groupsOf(back) + 1, 8 do groups[#groups + 1] = '0' end
+    for _, group in ipairs(groupsOf(back)) do groups[#groups + 1] = group end
+  end
+  return table.concat(groups, ':', 1, 4) .. '::/64'
+end
+
 --- Looks `host` up without blocking. Returns the request, which `uv.cancel` may end.
 --- @param callback fun(ips: string[]|nil, err: string?, name: string?) in the system's order
 --- @return userdata?

@@ -16,6 +16,7 @@ mod negotiation;
 mod psk_identities;
 mod questions;
 mod resumption;
+mod seen;
 mod trace;
 mod trust;
 mod weather;
