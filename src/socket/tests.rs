@@ -76,9 +76,11 @@ fn ipv6_may_be_dual_or_not() {
     let dual = made(&terms("[::]:0"));
     let port = dual.local_addr().unwrap().port();
     assert!(UdpSocket::bind(("127.0.0.1", port)).is_err());
-    let alone = made(&Terms { ipv6_only: true, ..terms("[::]:0") });
-    let port = alone.local_addr().unwrap().port();
-    assert!(UdpSocket::bind(("127.0.0.1", port)).is_ok());
+    // The IPv4 port may be somebody else's, but not every time.
+    assert!((0..20).any(|_| {
+        let alone = made(&Terms { ipv6_only: true, ..terms("[::]:0") });
+        UdpSocket::bind(("127.0.0.1", alone.local_addr().unwrap().port())).is_ok()
+    }));
 }
 
 #[test]
