@@ -3,6 +3,7 @@ local dtls = require('dtls')
 local ends = require('spec.support.ends')
 local hello = require('spec.support.hello')
 local helper = require('spec.helper')
+local namespace = require('spec.support.namespace')
 local peers = require('spec.support.peers')
 local pki = require('spec.support.pki')
 local program = require('spec.support.program')
@@ -706,6 +707,37 @@ describe("a listener of 'move'", function ()
 end)
 
 describe('an endpoint', function ()
+  namespace.it('finds a link-local peer that moves on the link where it was', function ()
+    local output = namespace.cable([[
+      local identity = dtls.generateCertificate()
+      local server
+      server = dtls.createServer({ cert = identity.cert, key = identity.key }, function (session)
+        session:on('message', function (data)
+          if data == 'one' then
+            shell('ip address add fe80::4/64 dev left nodad && ip address del fe80::1/64 dev left')
+          end
+          session:send('Echo: ' .. data)
+        end)
+        session:on('close', function () server:close() end)
+      end)
+      assert(server:listen(5684, '::'))
+    ]], [[
+      local endpoint = dtls.createEndpoint({
+        roaming = true, rejectUnauthorized = false, retransmitTimeout = 100, handshakeTimeout = 3000,
+      })
+      local session = endpoint:connect({ host = 'fe80::1%right', port = 5684 })
+      session:on('secureConnection', function () session:send('one') end)
+      session:on('error', print)
+      session:on('move', function (to, from) print('moved', from.ip, to.ip, session._target) end)
+      session:on('message', function (data)
+        print(data)
+        if data == 'Echo: one' then return session:send('two') end
+        session:close(function () endpoint:close() end)
+      end)
+    ]])
+    assert.equal('moved\tfe80::1\tfe80::4\tfe80::4%right\nEcho: one\nEcho: two\n', output)
+  end)
+
   it('is followed by its own server, too', function ()
     local identity = pki.identity('server')
     local _, port = ends.certified()

@@ -151,13 +151,16 @@ function admission.admit(endpoint, data, ip, port, pass)
   guard.raise(failure)
 end
 
---- Counts a session at its new address (roam.lua). A peer that has begun to restart at the old one was to
---- have its place: it is a stranger now, and has to have one of its own.
+--- Sees to the address that a session has left (roam.lua). A peer that has begun to restart there was to have
+--- its place: it is a stranger now, and has to have one of its own.
+---
+--- The session itself counts where it did. It has shown with its cookie that it was there, and shows nothing
+--- of the kind where it is now: a thousand sessions that forge the address of a host, once each, would keep
+--- that host out.
 --- @param endpoint dtls.Server
 --- @param ip string where it was until now
-function admission.moved(endpoint, session, ip, port)
+function admission.moved(endpoint, ip, port)
   local places, host = endpoint._places, address.host(ip)
-  places:move(session, address.host(session._ip))
   local left = endpoint._peers:findServer(ip, port)
   if not left or left._host then return end
   if places:full(host) then

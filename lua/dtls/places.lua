@@ -6,6 +6,7 @@
 --- two.
 
 local Line = require('dtls/line')
+local address = require('dtls/address')
 local interpreted = require('dtls/interpreted')
 
 --- The limits where the user sets none.
@@ -144,6 +145,15 @@ local function joinLine(self, session)
   if session._host then session._host:join(session) end
 end
 
+-- Counts a session to a host from now on. No limit keeps it from that.
+local function move(self, session, host)
+  local underWay = session._line
+  leaveLine(self, session)
+  if session._host then leavePlace(self, session) end
+  takePlace(self, session, host)
+  if underWay then joinLine(self, session) end
+end
+
 --- Counts a handshake that begins.
 --- @param host string
 --- @param known boolean
@@ -159,26 +169,17 @@ function Places:establish(session, older)
   if older then self:inherit(older, session) end
 end
 
---- Counts a session to another host from now on, its peer's new one. No limit keeps it from that.
-function Places:move(session, host)
-  local underWay = session._line
-  leaveLine(self, session)
-  if session._host then leavePlace(self, session) end
-  takePlace(self, session, host)
-  if underWay then joinLine(self, session) end
-end
-
 --- Gives a place to a session that has none.
 function Places:settle(session, host)
-  if not session._host then self:move(session, host) end
+  if not session._host then move(self, session, host) end
 end
 
---- Gives the place of one session to another of the same peer that has none.
+--- Gives the place of one session to another of the same peer that has none. It counts to the host where that
+--- one has begun: the peer may have moved there in between.
 function Places:inherit(from, to)
   if not from._host or to._host then return end
-  local host = from._host.name
   self:leave(from)
-  self:move(to, host)
+  move(self, to, address.host(to._ip))
 end
 
 --- Counts a session no more.

@@ -102,7 +102,7 @@ local function move(self, session, ip, port)
   local scope = ip:find('^fe80:') and session._target and session._target:match('%%.*$')
   local oldIp, oldPort = session._ip, session._port
   endpoint._peers:move(session, ip, port)
-  if session._isServer then admission.moved(endpoint, session, oldIp, oldPort) end
+  if session._isServer then admission.moved(endpoint, oldIp, oldPort) end
   session._target = scope and ip .. scope
   self.candidates:move(session)
   peerSocket.move(endpoint, session)
