@@ -26,6 +26,8 @@ local calls = {
   { 'collectgarbage', function () collectgarbage() end },
   { 'server:close', function (_, server) server:close() end },
   { 'server:stats', function (_, server) server:stats() end },
+  { 'server:sessions', function (_, server) server:sessions() end },
+  { 'session:stats', function (session) session:stats() end },
   { 'another connect', function (_, server)
     local address = server:address()
     if not address then return end
