@@ -25,8 +25,9 @@
 ---
 --- **Established sessions never yield**, to nobody: the peer has shown what the handshake asks for. Where
 --- they have all the places the newcomer is refused. Nobody is told: who yields ends without a word, an
---- answer to a refused one would be one more thing to ask us for, and a client repeats its hello anyway. Its
---- hello is not spent (`src/spent.rs`), so that its repetition gets in if there is a place by then.
+--- answer to a refused one would be one more thing to ask us for, and a client repeats its hello anyway. The
+--- hello of a refused one is not spent (`src/spent.rs`), so that its repetition gets in if there is a place
+--- by then. Who has yielded has to begin anew.
 ---
 --- **A peer that restarts** needs no place, since its old session has one: the new one inherits it. Otherwise
 --- whoever has a place could not come back to it in a full house. Its handshake counts as any other.
