@@ -3,6 +3,7 @@ local dtls = require('dtls')
 local ends = require('spec.support.ends')
 local hello = require('spec.support.hello')
 local helper = require('spec.helper')
+local interpreted = require('dtls/interpreted')
 local namespace = require('spec.support.namespace')
 local peers = require('spec.support.peers')
 local pki = require('spec.support.pki')
@@ -73,6 +74,12 @@ local function recordNumber(datagram)
   local number = 0
   for index = 6, 11 do number = number * 256 + datagram:byte(index) end
   return number
+end
+
+-- A sealed record that nobody has sealed.
+local function forged(number)
+  local body = hello.randomBytes(40)
+  return '\23\254\253\0\1\0\0\0\0' .. string.char(math.floor(number / 256), number % 256) .. '\0\40' .. body
 end
 
 after_each(function ()
@@ -382,16 +389,19 @@ describe('a stranger', function ()
     all.silent = true
     local one = join(all)
     local first = #one.nat.up + 1
-    sendAll(all, 10000, function (index) assert(one.client:send('message ' .. index)) end)
+    local count = 10000 / helper.slowness
+    sendAll(all, count, function (index) assert(one.client:send('message ' .. index)) end)
     one.nat:rebind()
     sendAll(all, 1, function () assert(one.client:send('moved')) end)
     local strangers = {}
     for index = 1, 20 do strangers[index] = one.nat:stranger('127.0.0.' .. index) end
     local before = all.server:stats()
-    sendAll(all, 10001, function (index) strangers[index % 20 + 1].send(one.nat.up[first + index - 1]) end)
+    sendAll(all, count + 1, function (index)
+      strangers[index % 20 + 1].send(one.nat.up[first + index - 1])
+    end)
     local after = all.server:stats()
-    assert.equal(10001, #one.heard)
-    assert.same({ before.moves, before.datagramsOut, 10001 },
+    assert.equal(count + 1, #one.heard)
+    assert.same({ before.moves, before.datagramsOut, count + 1 },
       { after.moves, after.datagramsOut, after.drops.unknown })
     for _, each in ipairs(strangers) do assert.same({}, each.heard) end
     -- Not in the session either.
@@ -399,12 +409,6 @@ describe('a stranger', function ()
     all.silent = false
     assertInTouch(one, 'still here')
   end)
-
-  -- A sealed record that nobody has sealed.
-  local function forged(number)
-    local body = hello.randomBytes(40)
-    return '\23\254\253\0\1\0\0\0\0' .. string.char(math.floor(number / 256), number % 256) .. '\0\40' .. body
-  end
 
   it('buys a bounded number of tries with forged records', function ()
     local all = certified()
@@ -619,6 +623,71 @@ describe('a handshake that is not complete', function ()
     helper.runUntil(function () return all.server:stats().sessions == 1 end)
     assertInTouch(one, 'still here')
   end)
+end)
+
+describe('peers that move, swap, meet, restart and leave in any order', function ()
+  -- How many sessions are in the tables of those that may be looked for.
+  local function candidates(all)
+    local found, count = all.server._roam.candidates, #all.server._roam.candidates.trackless
+    for _, first in pairs(found.trails) do
+      while first do count, first = count + 1, first._sameTrail end
+    end
+    local byHost = 0
+    for _, list in pairs(found.hosts) do byHost = byHost + #list end
+    assert.equal(#found.trackless, byHost)
+    return count
+  end
+  interpreted(candidates)
+
+  for name, options in pairs({ shared = {}, own = { perPeerSocket = true } }) do
+    it('are found every time, with ' .. name .. ' sockets', function ()
+      math.randomseed(20261121)
+      local all = certified(options)
+      local there = {}
+      local function newcomer() return join(all, trusting(math.random(2) == 1 and TRACKLESS or nil)) end
+      local function pick() return there[math.random(#there)] end
+      for index = 1, 8 do there[index] = newcomer() end
+      local steps = {
+        function () pick().nat:rebind() end,
+        function () pick().nat:rebind('127.0.0.' .. math.random(2, 9)) end,
+        function () pick().nat:swap(pick().nat) end,
+        -- What one has sent comes from where another is.
+        function ()
+          local old, other = pick().nat, pick().nat
+          other:send(old.up[math.random(#old.up)])
+        end,
+        function () pick().nat:send(forged(math.random(0, 9))) end,
+        function ()
+          local index = math.random(#there)
+          -- It restarts where it is known to be.
+          assertInTouch(there[index], 'before')
+          there[index].client:destroy()
+          local count, nat = #all.served, there[index].nat
+          local client = ends.opened(ends.connect(nat.port, trusting()))
+          helper.runUntil(function () return all.served[count + 1] end)
+          there[index] = { nat = nat, client = client, session = all.served[count + 1] }
+        end,
+        function ()
+          local index = math.random(#there)
+          there[index].client:close()
+          local session = there[index].session
+          helper.runUntil(function () return session._state == 'closed' end)
+          there[index] = newcomer()
+        end,
+      }
+      for round = 1, 150 / helper.slowness do
+        steps[math.random(#steps)]()
+        local one = pick()
+        assertInTouch(one, 'round ' .. round)
+      end
+      for index, one in ipairs(there) do assertInTouch(one, 'the end of ' .. index) end
+      assert.equal(#all.server:sessions(), candidates(all))
+      for _, one in ipairs(there) do one.client:destroy() end
+      for _, session in ipairs(all.server:sessions()) do session:destroy() end
+      assert.equal(0, candidates(all))
+      assert.equal(0, all.server:stats().sessions)
+    end)
+  end
 end)
 
 describe('a peer that has moved', function ()

@@ -43,8 +43,9 @@
 --- **What is at an address already** is asked before anybody else; a datagram that it cannot open may still
 --- be of a peer that has moved there: a translator gives one device the port that another had. Both sessions
 --- are then at that address, until the other one's peer is heard elsewhere, or its idle timeout ends it. The
---- last that was heard is asked first, and is the one that a restarted peer replaces. No more than four can
---- meet: a fifth is heard, and answered at its old address.
+--- last that was heard is asked first, and is the one that a restarted peer replaces. (A peer that is given
+--- an address and restarts before it has been heard there replaces the one that had it, as without this.) No
+--- more than four can meet: a fifth is heard, and answered at its old address.
 ---
 --- **Not promised**: that a peer is found before it sends something. That one is found which sends nothing
 --- but handshake records: it has restarted, or was never established. That messages survive which are on

@@ -4,7 +4,7 @@
 use crate::pair::dice::Trying;
 use crate::pair::forge::{record, records};
 use crate::pair::seal::{Sealer, SUITE};
-use crate::pair::{Pair, Setup, Side, BOTH};
+use crate::pair::{Pair, Sent, Setup, Side, Weather, BOTH};
 use dtls_core::record::{ALERT, APPLICATION_DATA, HANDSHAKE};
 use dtls_core::session::Stray;
 use dtls_core::trail::Trail;
@@ -186,6 +186,29 @@ fn the_records_of_a_session_with_aes_gcm_leave_a_trail_of_its_own() {
             assert!(told[0].is_some() && !all.contains(&told[0]));
             all.extend(told);
         }
+    }
+}
+
+#[test]
+fn the_trail_is_the_same_where_a_finished_was_lost_and_repeated() {
+    for (to, number) in [(Side::Server, 2), (Side::Client, 2), (Side::Client, 1)] {
+        let _trying = Trying(format!("{to:?} {number}"));
+        let lost = move |sent: &Sent| sent.to == to && sent.number == number;
+        let weather: Weather =
+            Box::new(move |sent| if lost(sent) { Vec::new() } else { vec![sent.arrives(1)] });
+        let mut pair = roaming(SUITE).pair_in(weather);
+        pair.connect();
+        pair.run(5000);
+        for side in BOTH {
+            let told = trails(&mut pair, side);
+            let datagram = sealed(&mut pair, side.other(), b"a message");
+            assert_eq!(Trail::of_untrusted(&records(&datagram)[0]), told[0]);
+            assert_eq!(told.len(), 1);
+        }
+        assert!(
+            pair.server.session().counts().retransmissions + pair.client.session().counts().retransmissions
+                > 0
+        );
     }
 }
 
