@@ -11,7 +11,8 @@ local function has(file, title)
   local at = text:find(title, 1, true)
   local before = at and text:sub(1, at - 1)
   if not at then return false end
-  return (before:find("it%('$") or before:find("describe%('$") or before:find("claim%('$")) ~= nil
+  return (before:find("it%('$") or before:find("describe%('$") or before:find("claim%('$")
+    or before:find("itIsolated%('$")) ~= nil
 end
 
 describe('the page of hazards', function ()
