@@ -7,16 +7,12 @@
 use crate::certificate;
 use crate::config::Refusal;
 use crate::context::{Context, PeerName};
-use crate::desk::PskPair;
 use crate::error::Error;
 use crate::gate::{Gate, Pass, Verdict};
-use crate::output::Output;
-use crate::question::Answer;
 use crate::resumption::{self, Earlier};
 use crate::session::{Deadlines, Session, Terms, Totals};
 use crate::srtp;
 use crate::ticket::TicketKeys;
-use crate::trail::Trail;
 use bytes::Bytes;
 use mlua::prelude::*;
 use mlua::{MultiValue, UserData, UserDataMethods};
@@ -24,6 +20,7 @@ use std::rc::Rc;
 use zeroize::Zeroizing;
 
 mod config;
+mod session;
 mod show;
 mod socket;
 mod stats;
@@ -37,7 +34,7 @@ fn open(lua: &Lua) -> LuaResult<LuaTable> {
     let module = lua.create_table()?;
     module.set("version", env!("CARGO_PKG_VERSION"))?;
     module.set("openssl_version", crate::openssl_version())?;
-    module.set("kinds", KINDS)?;
+    module.set("kinds", session::KINDS)?;
     module.set("context", lua.create_function(context)?)?;
     module.set("gate", lua.create_function(gate)?)?;
     module.set("generate_certificate", lua.create_function(generate_certificate)?)?;
@@ -184,149 +181,6 @@ impl UserData for LuaGate {
 
 fn read_pass(pass: &LuaString) -> LuaResult<Pass> {
     Pass::from_bytes(&pass.as_bytes()).ok_or_else(|| LuaError::runtime("not what examine returned"))
-}
-
-impl UserData for LuaSession {
-    fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
-        methods.add_method_mut("receive", |_, this, (datagram, now): (LuaString, u64)| {
-            Ok(this.0.receive_untrusted(&datagram.as_bytes(), now).map(|cause| cause.as_str()))
-        });
-        methods.add_method_mut("send", |lua, this, message: LuaString| {
-            or_failure(lua, this.0.send(&message.as_bytes()).map(Datagram))
-        });
-        methods.add_method_mut("close", |_, this, now: u64| {
-            this.0.close(now);
-            Ok(())
-        });
-        methods.add_method_mut("destroy", |_, this, ()| {
-            this.0.destroy();
-            Ok(())
-        });
-        methods.add_method_mut("forget", |_, this, ()| {
-            this.0.forget();
-            Ok(())
-        });
-        methods.add_method_mut("expire", |_, this, now: u64| {
-            this.0.expire(now);
-            Ok(())
-        });
-        methods.add_method_mut("poll", |lua, this, ()| poll(lua, &mut this.0));
-        methods.add_method_mut("take_trace", |lua, this, ()| {
-            this.0.take_trace().map(|event| trace::table(lua, &event)).transpose()
-        });
-        methods.add_method_mut("receive_stray", |_, this, (datagram, now): (LuaString, u64)| {
-            Ok(stray::outcome(this.0.receive_stray_untrusted(&datagram.as_bytes(), now)))
-        });
-        methods.add_method("newest", |_, this, ()| Ok(this.0.newest()));
-        methods.add_method("goes_before", |_, this, pass: LuaString| {
-            Ok(this.0.goes_before(&read_pass(&pass)?.random))
-        });
-        methods.add_method_mut("lower_mtu", |_, this, refused: usize| Ok(this.0.lower_mtu(refused)));
-        methods.add_method_mut("set_mtu", |_, this, bytes: u32| Ok(this.0.set_mtu(bytes)));
-        methods.add_method("heard_at", |_, this, ()| Ok(this.0.heard_at()));
-        methods.add_method_mut("give_up", |_, this, (sentence, now): (String, u64)| {
-            this.0.give_up(&sentence, now);
-            Ok(())
-        });
-        answers(methods);
-        type Export = (usize, LuaString, Option<LuaString>);
-        methods.add_method_mut("export_keying_material", |lua, this, (length, label, context): Export| {
-            let context = context.as_ref().map(LuaString::as_bytes);
-            let made = this.0.export_keying_material(length, &label.as_bytes(), context.as_deref());
-            or_failure(lua, made.map(Secret))
-        });
-        methods.add_method_mut("srtp_keys", |lua, this, ()| or_failure(lua, this.0.srtp_keys()));
-        methods.add_method("stats", |lua, this, ()| stats::session(lua, this.0.counts()));
-        methods.add_method("established", |lua, this, ()| {
-            this.0.established().map(|established| show::established(lua, established)).transpose()
-        });
-    }
-}
-
-/// One method for each kind of question. Each says whether the answer was taken.
-fn answers<M: UserDataMethods<LuaSession>>(methods: &mut M) {
-    type Context = (u32, u64, Option<LuaUserDataRef<LuaContext>>);
-    methods.add_method_mut("answer_server_name", |_, this, (number, now, context): Context| {
-        Ok(this.0.answer(number, Answer::Context(context.map(|context| context.0.clone())), now))
-    });
-    methods.add_method_mut(
-        "answer_psk_identity",
-        |_, this, (number, now, key): (u32, u64, Option<LuaString>)| {
-            Ok(this.0.answer(number, Answer::Key(key.map(|key| key.as_bytes().to_vec())), now))
-        },
-    );
-    type Pair = (u32, u64, Option<LuaString>, Option<LuaString>);
-    methods.add_method_mut("answer_psk_hint", |_, this, (number, now, identity, key): Pair| {
-        let pair = identity.zip(key).map(|(identity, key)| PskPair {
-            identity: identity.as_bytes().to_vec(),
-            key: key.as_bytes().to_vec().into(),
-        });
-        Ok(this.0.answer(number, Answer::Psk(pair), now))
-    });
-    type Responses = (u32, u64, Vec<LuaString>);
-    methods.add_method_mut("answer_ocsp_response", |_, this, (number, now, responses): Responses| {
-        Ok(this.0.answer(number, Answer::OcspResponse(to_bytes(responses)), now))
-    });
-    methods.add_method_mut(
-        "answer_cached_session",
-        |_, this, (number, now, kept): (u32, u64, Option<LuaString>)| {
-            let kept = kept.map(|kept| kept.as_bytes().to_vec());
-            Ok(this.0.answer(number, Answer::CachedSession(kept), now))
-        },
-    );
-    type Peer = (u32, u64, bool, Option<LuaString>);
-    methods.add_method_mut("answer_peer", |_, this, (number, now, welcome, reason): Peer| {
-        let reason = reason.map(|reason| reason.to_string_lossy());
-        let answer = if welcome { Ok(()) } else { Err(reason) };
-        Ok(this.0.answer(number, Answer::Peer(answer), now))
-    });
-    methods.add_method_mut("answer_failed", |_, this, (number, now, sentence): (u32, u64, LuaString)| {
-        Ok(this.0.answer(number, Answer::Failed(sentence.to_string_lossy()), now))
-    });
-}
-
-/// What `poll` says, as its place in the module's list `kinds`. A string would be made anew each time: three
-/// allocations for the collector and a protected call, twice for every message.
-#[derive(Clone, Copy)]
-enum Kind {
-    Transmit = 1,
-    Connected,
-    Message,
-    Question,
-    KeyLog,
-    Session,
-    Trail,
-    Closed,
-    Timeout,
-}
-
-const KINDS: [&str; Kind::Timeout as usize] =
-    ["transmit", "connected", "message", "question", "keylog", "session", "trail", "closed", "timeout"];
-
-fn poll(lua: &Lua, session: &mut Session) -> LuaResult<MultiValue> {
-    match session.poll() {
-        Output::Transmit(datagram) => {
-            (Kind::Transmit as u8, lua.create_string(datagram)?).into_lua_multi(lua)
-        }
-        Output::Connected => (Kind::Connected as u8).into_lua_multi(lua),
-        Output::Message(message) => (Kind::Message as u8, lua.create_string(message)?).into_lua_multi(lua),
-        Output::Question(number, asked) => {
-            let (kind, about) = show::question(lua, asked)?;
-            (Kind::Question as u8, number, kind, about).into_lua_multi(lua)
-        }
-        Output::KeyLog(line) => (Kind::KeyLog as u8, line).into_lua_multi(lua),
-        Output::Session(id, kept) => {
-            let (id, kept) = (lua.create_string(id)?, lua.create_string(kept.bytes())?);
-            (Kind::Session as u8, id, kept).into_lua_multi(lua)
-        }
-        Output::Trail(trail) => (Kind::Trail as u8, trail.map(Trail::key)).into_lua_multi(lua),
-        Output::Closed(reason, None) => (Kind::Closed as u8, reason.as_str()).into_lua_multi(lua),
-        Output::Closed(reason, Some(error)) => {
-            let (sentence, name) = (error.to_string(), error.name.as_str());
-            (Kind::Closed as u8, reason.as_str(), sentence, name).into_lua_multi(lua)
-        }
-        Output::Timeout(at) => (Kind::Timeout as u8, at).into_lua_multi(lua),
-    }
 }
 
 fn or_refusal(lua: &Lua, outcome: Result<impl IntoLua, Refusal>) -> LuaResult<MultiValue> {

@@ -10,7 +10,7 @@ local stats = require('dtls/stats')
 
 local drain = {}
 
--- `poll` says by a number what there is: see src/lua.rs.
+-- `poll` says by a number what there is: see src/lua/session.rs.
 local kinds = core.kinds
 
 --- Sends a datagram, by `own` where a session has a socket of its own. One that the socket refuses is a lost
