@@ -29,7 +29,8 @@ describe('setTimeout', function ()
       assert.is_true(session:setTimeout(MS))
       helper.runUntil(function () return #seen > 0 end)
       local after = now() - before
-      assert.truthy(after >= MS - 2 and after < 3 * MS, after .. ' ms')
+      -- The loop's clock stands still during a turn, so that it may begin a little early.
+      assert.truthy(after >= MS - 5 * helper.slowness and after < 3 * MS, after .. ' ms')
       wait(2 * MS)
       assert.same({ { 'timeout' } }, seen)
       assert.is_true(session:send('still there'))
