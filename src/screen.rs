@@ -2,7 +2,8 @@
 //!
 //! OpenSSL trusts plaintext more than it may: an unknown record type, a malformed alert, an early
 //! application record end a handshake; five warnings do; a short sealed record ends an established
-//! session; a hundred records of the next epoch pin half a megabyte. The screen passes what a
+//! session; so does one inside a record whose header it skips; a hundred records of the next epoch pin half a
+//! megabyte. The screen passes what a
 //! genuine peer would send at this point and nothing else, keeps a little of what came too early,
 //! and rebuilds epoch 0 altogether: handshake messages whole, in order, and numbered anew (a
 //! forged record with a large number would move OpenSSL's replay window past the genuine ones).
@@ -88,21 +89,22 @@ impl Screen {
     /// Tells the screen what the cipher suite's sealed records look like, once that is known.
     pub fn expect_sealed(&mut self, shape: SealedShape) {
         self.shape = Some(shape);
-        let misfit = |record: &Vec<u8>| !shape.fits(record.len() - record::HEADER);
-        while let Some(index) = self.held.iter().position(misfit) {
-            self.release(index);
-        }
+        self.drop_misfits();
     }
 
     /// Rebuilds no longer records from now on: the peer has negotiated that its own are short (RFC
     /// 6066 section 4), and OpenSSL ends the handshake at a longer one.
     pub fn shorten_plaintext(&mut self, longest: usize) {
         self.longest_plaintext = longest;
+        self.drop_misfits();
     }
 
     /// Judges a record.
     pub fn admit_untrusted(&mut self, record: &Record, phase: Phase) -> Admission {
         if !record.is_believable() {
+            return Admission::Discard(Discard::Malformed);
+        }
+        if record.epoch == 1 && !self.reads_whole(record.whole) {
             return Admission::Discard(Discard::Malformed);
         }
         let fits = self.shape.map_or(true, |shape| shape.fits(record.body.len()));
@@ -217,6 +219,27 @@ impl Screen {
             return Some(record);
         }
         None
+    }
+
+    /// Whether OpenSSL reads a sealed record to its end, if it reads it at all. It skips the header of one whose
+    /// version or length it dislikes, and takes the body for the next record: one that a stranger has put there,
+    /// and that nobody has judged.
+    fn reads_whole(&self, record: &[u8]) -> bool {
+        /// The most by which a sealed body may be longer than its plaintext (SSL3_RT_MAX_ENCRYPTED_OVERHEAD,
+        /// without compression).
+        const EXPANSION: usize = 320;
+        record[1..3] == DTLS_1_2 && record.len() - record::HEADER <= self.longest_plaintext + EXPANSION
+    }
+
+    /// Drops what was kept and turns out to be none of the peer's, now that more is known.
+    fn drop_misfits(&mut self) {
+        let fits = |screen: &Screen, record: &[u8]| {
+            let length = record.len() - record::HEADER;
+            screen.reads_whole(record) && screen.shape.map_or(true, |shape| shape.fits(length))
+        };
+        while let Some(index) = self.held.iter().position(|record| !fits(self, record)) {
+            self.release(index);
+        }
     }
 
     /// Keeps a sealed record that came ahead of its time. A Finished has precedence over early

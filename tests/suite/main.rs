@@ -23,3 +23,4 @@ mod stray;
 mod trace;
 mod trust;
 mod weather;
+mod wrapped;
