@@ -205,6 +205,8 @@ impl Gate {
     }
 
     fn rotate(&mut self, window: u64) {
+        // Where the clock was ahead, the hour begins now.
+        self.drawn = self.drawn.map(|drawn| drawn.min(window));
         if self.drawn.is_some_and(|drawn| window.saturating_sub(drawn) >= WINDOWS_PER_SECRET) {
             self.secrets.insert(0, random_secret());
             self.secrets.truncate(2);

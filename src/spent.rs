@@ -53,8 +53,12 @@ impl Spent {
         self.generations.iter().any(|generation| generation.contains(&digest))
     }
 
-    /// Forgets what is too old. (A clock that is set back makes nothing older.)
+    /// Forgets what is too old. A clock that is set back makes nothing older; one that was far ahead goes on
+    /// from where it is now, as what was noted then would never be.
     fn age(&mut self, window: u64) {
+        if window + (WINDOWS as u64) <= self.window {
+            self.window = window;
+        }
         let passed = window.saturating_sub(self.window).min(WINDOWS as u64);
         for _ in 0..passed {
             self.generations.rotate_right(1);
@@ -92,6 +96,15 @@ mod tests {
         assert!(!spent.spend(0, 7));
         assert!(spent.spend(0, 10));
         assert!(spent.generations[1..].iter().all(HashSet::is_empty));
+    }
+
+    #[test]
+    fn a_clock_that_was_a_day_ahead_and_is_put_right_ages_what_there_is() {
+        let mut spent = Spent::default();
+        assert!(spent.spend(1, 5000));
+        assert!(!spent.spend(1, 3560));
+        assert!(!spent.spend(1, 3562));
+        assert!(spent.spend(1, 3563));
     }
 
     #[test]

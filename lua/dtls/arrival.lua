@@ -30,8 +30,8 @@ local byte = string.byte
 -- Content type handshake, and message type client_hello.
 local HANDSHAKE, CLIENT_HELLO = 22, 1
 
--- How many bytes of handshakes may wait their turn: some thousands of them.
-local BACKLOG_BYTES = 4 * 1024 * 1024
+-- How many bytes of handshakes may wait their turn: some thousands of them; and how many of one.
+local BACKLOG_BYTES, BACKLOG_BYTES_EACH = 4 * 1024 * 1024, 64 * 1024
 
 -- Whether a datagram begins with a plaintext ClientHello.
 local function isHello(data)
@@ -42,19 +42,20 @@ end
 -- Hands a datagram to a session. Returns why it was dropped, if it was. `before`: others were asked.
 local function offer(endpoint, session, data, before)
   local dropped = session._core:receive(data, loop.now())
-  -- Only a client's search looks for that.
-  if session._heard == false then session._heard = true end
+  -- Only a client's search looks for that, and junk is no sign of a server.
+  if not dropped and session._heard == false then session._heard = true end
   if before and not dropped and session._state == 'open' then endpoint._peers:promote(session) end
   drain.run(endpoint, session)
   return dropped
 end
 
 -- Offers a datagram to the sessions of a chain until one takes it. Returns why the first one did not, and
--- the session that it has to wait for: an incomplete one, where `atOnce`.
+-- the session that it has to wait for: an incomplete one, where `atOnce`. (What an open one has waiting
+-- from its handshake may be overtaken, as on any network: behind it nothing would have its turn in a flood.)
 local function offerAll(endpoint, session, data, atOnce)
   local cause
   while session do
-    if atOnce and (session._state == 'handshaking' or session._postponed > 0) then return cause, session end
+    if atOnce and session._state == 'handshaking' then return cause, session end
     -- A handler may end any session.
     local follower = session._next
     if session._core then
@@ -79,9 +80,8 @@ end
 local function deliver(endpoint, data, ip, port, session)
   local cause, waitsFor = offerAll(endpoint, session, data, true)
   if not (cause or waitsFor) then return end
-  -- A handshake would keep what it cannot open yet; a session that is established has its say first.
-  local hasTurn = waitsFor and waitsFor._state ~= 'handshaking'
-  if not hasTurn and hasMoved(endpoint, data, ip, port) then return end
+  -- A handshake would keep what it cannot open yet.
+  if hasMoved(endpoint, data, ip, port) then return end
   if waitsFor then
     postpone(endpoint, data, ip, port, waitsFor)
   else
@@ -114,7 +114,7 @@ end
 -- Goes on with a datagram that has waited.
 local function takeUp(endpoint, data, ip, port, session, pass)
   endpoint._backlog = endpoint._backlog - #data
-  if session then session._postponed = session._postponed - 1 end
+  if session then session._postponed = session._postponed - #data end
   if not endpoint._udp then return end
   if pass then return admission.admit(endpoint, data, ip, port, pass) end
   local first = endpoint._peers:find(ip, port)
@@ -131,9 +131,12 @@ end
 -- times what other datagrams do, and established sessions do not wait for it. `session` is the one that it
 -- waits for; nil with the `pass` of a hello that the gate has admitted.
 function postpone(endpoint, data, ip, port, session, pass)
-  if endpoint._backlog + #data > BACKLOG_BYTES then return endpoint:_drop('backlog', ip, port) end
+  local own = session and session._postponed + #data or 0
+  if endpoint._backlog + #data > BACKLOG_BYTES or own > BACKLOG_BYTES_EACH then
+    return endpoint:_drop('backlog', ip, port)
+  end
   endpoint._backlog = endpoint._backlog + #data
-  if session then session._postponed = session._postponed + 1 end
+  if session then session._postponed = own end
   turns.run(takeUp, endpoint, data, ip, port, session, pass)
 end
 

@@ -250,7 +250,10 @@ impl Session {
         match answer {
             Answer::Context(Some(context)) => {
                 self.screen.expect_messages(context.expect_from_client());
-                self.mtu = context.config().mtu.bytes();
+                // Unless the user has told it.
+                if self.mtu == self.context.config().mtu.bytes() {
+                    self.mtu = context.config().mtu.bytes();
+                }
                 self.context = context;
                 Ok(())
             }
@@ -357,6 +360,7 @@ impl Session {
     pub(super) fn send_alert(&mut self, number: u8) {
         let record = record::plaintext(ALERT, DTLS_1_2, self.plaintext_sequence, &[2, number]);
         self.alert_sent = Some(number);
+        self.counter.sent(&record);
         self.trace(|tracer| tracer.sent(&record));
         self.outputs.push_back(Output::Transmit(record.into()));
     }

@@ -15,6 +15,7 @@ use crate::screen::{Phase, Screen};
 use crate::shape::SealedShape;
 use crate::suites;
 use crate::trace::Tracer;
+use std::time::Duration;
 
 /// How often a client starts afresh because its cookie was refused.
 const MOST_RESTARTS: u32 = 4;
@@ -159,6 +160,8 @@ impl Session {
 
     pub(super) fn shake_hands(&mut self) {
         let Some(engine) = &mut self.engine else { return };
+        // OpenSSL retransmits before it reads, where it is time to.
+        let retransmits = engine.retransmits_in() == Some(Duration::ZERO);
         let outcome = engine.shake_hands();
         let resumes = engine.ssl().session_reused();
         if self.screen.shape().is_none() {
@@ -184,6 +187,9 @@ impl Session {
             self.counter.answered(self.now);
         }
         self.collect();
+        if retransmits {
+            self.counter.repeated();
+        }
         match outcome {
             Ok(true) => self.establish(),
             Ok(false) => {}

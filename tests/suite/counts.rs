@@ -24,7 +24,7 @@ fn both_ends_measure_the_round_trip() {
 /// An answer that belongs to the first of two transmissions is no quick answer to the second.
 #[test]
 fn no_round_trip_is_shorter_than_it_was() {
-    for delay in [600, 900, 1100, 2500, 5000] {
+    for delay in [493, 496, 499, 500, 600, 900, 1100, 2500, 5000] {
         let _trying = Trying(format!("a delay of {delay} ms"));
         let mut pair = Setup::mutual().pair_in(distant(delay));
         pair.connect();
@@ -32,7 +32,7 @@ fn no_round_trip_is_shorter_than_it_was() {
             let counts = pair.end(side).session().counts();
             assert!(counts.round_trip_ms.map_or(true, |took| took >= 2 * delay), "{counts:?}");
         }
-        assert!(pair.client.session().counts().retransmissions > 0);
+        assert!(delay < 500 || pair.client.session().counts().retransmissions > 0);
     }
 }
 
