@@ -133,6 +133,7 @@ function Endpoint:close(callback)
   local sessions = self._peers:list()
   -- Every close_notify is on its way before any handler runs.
   for _, session in ipairs(sessions) do
+    session._closing = true
     session._core:close(loop.now())
     drain.flush(self, session)
   end
