@@ -52,7 +52,8 @@ end
 
 --- Connects to a server from this endpoint's socket, which is bound first where it is not yet. The
 --- session is as `dtls.connect` returns. Its error is EALREADY where the socket is that peer's client
---- already, and ENOTCONN where the endpoint is closed.
+--- already, also while that session is closing (its `'close'` is the moment to connect again), and ENOTCONN
+--- where the endpoint is closed.
 ---
 --- Two endpoints that connect to each other have two sessions, one in each direction. Where they do so at
 --- the same moment, one handshake waits for the other: by a retransmission, a second.
