@@ -50,8 +50,11 @@ function client.connect(caller, context, given, callback, shared)
   return session
 end
 
---- Connects to a server from this endpoint's socket, which is bound first where it is not yet. The
---- session is as `dtls.connect` returns. Its error is EALREADY where the socket is that peer's client
+--- Connects to a server from this endpoint's socket, which is bound first where it is not yet. Where `listen`
+--- was given a host name, the session begins when that is resolved, and ends with the endpoint where it
+--- cannot be.
+---
+--- The session is as `dtls.connect` returns. Its error is EALREADY where the socket is that peer's client
 --- already, also while that session is closing (its `'close'` is the moment to connect again), and ENOTCONN
 --- where the endpoint is closed.
 ---

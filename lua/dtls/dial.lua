@@ -55,10 +55,20 @@ function Dial:recall()
   end)
 end
 
---- Tries the addresses of the list, which has one at least.
+--- Tries the addresses of the list, which has one at least: when there is a socket to try them from.
 function Dial:begin(list)
   self.list, self.index = list, 0
-  self:try()
+  local waiting = self.shared and self.shared._resolving
+  if not waiting then return self:try() end
+  self:watch(self.endsAt, function ()
+    self:fail('ETIMEDOUT: the host name to listen on was not resolved in time', 'ETIMEDOUT', 'timeout')
+  end)
+  waiting[#waiting + 1] = self
+end
+
+--- Goes on: the endpoint listens, from whose socket the addresses are to be tried.
+function Dial:goOn()
+  if not self.over then self:try() end
 end
 
 --- Tries the next address that can be tried, the first after the last.

@@ -55,6 +55,8 @@ function Endpoint:initialize(context, opts)
   self._deadlines = Deadlines.new()
   -- Searches for a peer that this socket is to be used for: see client.lua.
   self._dials = {}
+  -- Those of them that wait while the host name to listen on is resolved; nil when none is.
+  self._resolving = nil
   self._stats = stats.new()
   -- Bytes of handshakes that have been read and not taken up.
   self._backlog = 0
@@ -65,6 +67,7 @@ end
 
 --- @private Binds the socket to an IP address, or takes the one that the user has brought.
 function Endpoint:_bind(ip, port)
+  if self._udp then return nil, 'EALREADY: the endpoint has a socket already', 'EALREADY' end
   loop.refresh()
   self._ears = {
     onDatagram = function (data, from, fromPort) arrival.receive(self, data, from, fromPort) end,
