@@ -64,16 +64,15 @@ function Server:listen(port, host, callback)
       local dials = self._resolving
       self._resolving = nil
       if self._closed then return end
-      local bound
+      local bound, failure
       if list then bound, err, name = self:_listen(list[1], port) end
-      if not bound then
+      if bound then
+        for _, dial in ipairs(dials) do failure = guard.call(failure, dial.goOn, dial) end
+      else
         -- Its 'close' comes in the loop's next turn.
-        self:close()
-        self:emit('error', err, name)
-        return
+        failure = guard.call(nil, self.close, self)
+        failure = guard.call(failure, self.emit, self, 'error', err, name)
       end
-      local failure
-      for _, dial in ipairs(dials) do failure = guard.call(failure, dial.goOn, dial) end
       guard.raise(failure)
     end)
   end
