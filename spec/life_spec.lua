@@ -1,4 +1,5 @@
 local Dial = require('dtls/dial')
+local Udp = require('dtls/udp')
 local dtls = require('dtls')
 local helper = require('spec.helper')
 local uv = helper.uv
@@ -23,6 +24,17 @@ local function impatient(ms)
   local patience = Dial.patience
   Dial.patience = ms
   finally(function () Dial.patience = patience end)
+end
+
+-- A port of 127.0.0.1 and 127.0.0.2 that takes datagrams and never answers, and what closes it.
+local function silentPort()
+  local one, two = uv.new_udp(), uv.new_udp()
+  assert(one:bind('127.0.0.1', 0))
+  assert(two:bind('127.0.0.2', one:getsockname().port))
+  return one:getsockname().port, function ()
+    one:close()
+    two:close()
+  end
 end
 
 -- A session that is asked once and then closed.
@@ -404,6 +416,25 @@ describe('a host name', function ()
     end)
     silent:close()
     helper.finish(server)
+  end)
+
+  -- Two refusals of one address may be heard before the first is acted on.
+  it('ends once where it cannot lead on, refused twice', function ()
+    local open = Udp.open
+    finally(function () Udp.open = open end)
+    resolving({ localhost = { '127.0.0.1', '127.0.0.2' } }, function ()
+      local port, close = silentPort()
+      local session = helper.connect(port, { host = 'localhost' })
+      local seen = helper.record(session, 'error', 'close')
+      helper.runUntil(function () return session._core end)
+      function Udp.open() return nil, 'EMFILE: too many open files', 'EMFILE' end
+      session._endpoint._ears.onWarning('ECONNREFUSED: of one hello', 'ECONNREFUSED')
+      session._endpoint._ears.onWarning('ECONNREFUSED: of its copy', 'ECONNREFUSED')
+      close()
+      helper.run()
+      assert.equal('EMFILE', seen[1][3])
+      assert.same({ 'close', 'error' }, seen[2])
+    end)
   end)
 
   it('does not lead on from an address that has answered, however slowly', function ()

@@ -168,6 +168,8 @@ end
 function Dial:moveOn(endpoint)
   local session = self.session
   if session._endpoint ~= endpoint or session._heard or session._state ~= 'handshaking' then return end
+  -- It has been left, and no other could be tried: the end is on its way.
+  if not session._core then return end
   endpoint:_forget(session)
   endpoint._stats.abandoned = endpoint._stats.abandoned + 1
   self:abandon()
