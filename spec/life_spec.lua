@@ -437,6 +437,29 @@ describe('a host name', function ()
     end)
   end)
 
+  -- An endpoint with much to do has a session's deadline wait for a turn to come; the session may have gone
+  -- on to the socket of another address by then.
+  it('is led on with its deadlines: those of the address that it has left are void', function ()
+    impatient(60000)
+    resolving({ localhost = { '127.0.0.1', '127.0.0.2' } }, function ()
+      local port, close = silentPort()
+      local session = helper.connect(port, { host = 'localhost', retransmitTimeout = 10 })
+      helper.runUntil(function () return session._core end)
+      local left = session._endpoint
+      local warnings = helper.record(session, 'warning')
+      left._ears.onWarning('ECONNREFUSED: nobody listens', 'ECONNREFUSED')
+      helper.runUntil(function () return session._endpoint ~= left end)
+      -- Its next retransmission is due by now.
+      local from = uv.hrtime()
+      repeat uv.update_time() until uv.hrtime() - from > 30e6
+      left:_expire(session)
+      assert.same({ { 'warning', 'ECONNREFUSED: nobody listens', 'ECONNREFUSED' } }, warnings)
+      session:destroy()
+      close()
+    end)
+    helper.run()
+  end)
+
   it('does not lead on from an address that has answered, however slowly', function ()
     impatient(100)
     local silent, server, port, relay

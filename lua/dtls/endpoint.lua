@@ -242,7 +242,8 @@ end
 function Endpoint:_expire(item)
   -- An alarm (alarm.lua), or a session.
   if item.wake then return item:wake(loop.now()) end
-  if not item._core then return end
+  -- It may have had to wait for its turn, and have ended meanwhile, or gone on from another endpoint.
+  if not item._core or item._endpoint ~= self then return end
   item._core:expire(loop.now())
   drain.run(self, item)
 end
