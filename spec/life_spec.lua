@@ -460,6 +460,35 @@ describe('a host name', function ()
     helper.run()
   end)
 
+  it('leads on after a handler that runs the loop itself', function ()
+    impatient(30)
+    local server, port = helper.echoServer()
+    local silent = uv.new_udp()
+    assert(silent:bind('127.0.0.2', port))
+    resolving({ localhost = { '127.0.0.2', '127.0.0.1' } }, function ()
+      local nested
+      local session = helper.connect(port, {
+        host = 'localhost',
+        retransmitTimeout = 5000,
+        trace = function ()
+          if nested then return end
+          nested = true
+          local over
+          helper.after(60, function () over = true end)
+          repeat uv.run('once') until over
+        end,
+      })
+      local warnings = helper.record(session, 'warning')
+      helper.runUntil(function () return session:getProtocol() end, 2000)
+      assert.equal('127.0.0.1', session:remoteAddress().ip)
+      assert.is_true(nested)
+      assert.same({}, warnings)
+      session:destroy()
+    end)
+    silent:close()
+    helper.finish(server)
+  end)
+
   it('does not lead on from an address that has answered, however slowly', function ()
     impatient(100)
     local silent, server, port, relay
