@@ -1,4 +1,5 @@
 local Dial = require('dtls/dial')
+local Udp = require('dtls/udp')
 local dtls = require('dtls')
 local helper = require('spec.helper')
 local uv = helper.uv
@@ -23,6 +24,17 @@ local function impatient(ms)
   local patience = Dial.patience
   Dial.patience = ms
   finally(function () Dial.patience = patience end)
+end
+
+-- A port of 127.0.0.1 and 127.0.0.2 that takes datagrams and never answers, and what closes it.
+local function silentPort()
+  local one, two = uv.new_udp(), uv.new_udp()
+  assert(one:bind('127.0.0.1', 0))
+  assert(two:bind('127.0.0.2', one:getsockname().port))
+  return one:getsockname().port, function ()
+    one:close()
+    two:close()
+  end
 end
 
 -- A session that is asked once and then closed.
@@ -404,6 +416,77 @@ describe('a host name', function ()
       local session = helper.connect(server:address().port, { host = 'localhost' })
       helper.runUntil(function () return session:getProtocol() end)
       assert.equal('127.0.0.1', session:remoteAddress().ip)
+    end)
+    silent:close()
+    helper.finish(server)
+  end)
+
+  -- Two refusals of one address may be heard before the first is acted on.
+  it('ends once where it cannot lead on, refused twice', function ()
+    local open = Udp.open
+    finally(function () Udp.open = open end)
+    resolving({ localhost = { '127.0.0.1', '127.0.0.2' } }, function ()
+      local port, close = silentPort()
+      local session = helper.connect(port, { host = 'localhost' })
+      local seen = helper.record(session, 'error', 'close')
+      helper.runUntil(function () return session._core end)
+      function Udp.open() return nil, 'EMFILE: too many open files', 'EMFILE' end
+      session._endpoint._ears.onWarning('ECONNREFUSED: of one hello', 'ECONNREFUSED')
+      session._endpoint._ears.onWarning('ECONNREFUSED: of its copy', 'ECONNREFUSED')
+      close()
+      helper.run()
+      assert.equal('EMFILE', seen[1][3])
+      assert.same({ 'close', 'error' }, seen[2])
+    end)
+  end)
+
+  -- An endpoint with much to do has a session's deadline wait for a turn to come; the session may have gone
+  -- on to the socket of another address by then.
+  it('is led on with its deadlines: those of the address that it has left are void', function ()
+    impatient(60000)
+    resolving({ localhost = { '127.0.0.1', '127.0.0.2' } }, function ()
+      local port, close = silentPort()
+      local session = helper.connect(port, { host = 'localhost', retransmitTimeout = 10 })
+      helper.runUntil(function () return session._core end)
+      local left = session._endpoint
+      local warnings = helper.record(session, 'warning')
+      left._ears.onWarning('ECONNREFUSED: nobody listens', 'ECONNREFUSED')
+      helper.runUntil(function () return session._endpoint ~= left end)
+      -- Its next retransmission is due by now.
+      local from = uv.hrtime()
+      repeat uv.update_time() until uv.hrtime() - from > 30e6
+      left:_expire(session)
+      assert.same({ { 'warning', 'ECONNREFUSED: nobody listens', 'ECONNREFUSED' } }, warnings)
+      session:destroy()
+      close()
+    end)
+    helper.run()
+  end)
+
+  it('leads on after a handler that runs the loop itself', function ()
+    impatient(30)
+    local server, port = helper.echoServer()
+    local silent = uv.new_udp()
+    assert(silent:bind('127.0.0.2', port))
+    resolving({ localhost = { '127.0.0.2', '127.0.0.1' } }, function ()
+      local nested
+      local session = helper.connect(port, {
+        host = 'localhost',
+        retransmitTimeout = 5000,
+        trace = function ()
+          if nested then return end
+          nested = true
+          local over
+          helper.after(60, function () over = true end)
+          repeat uv.run('once') until over
+        end,
+      })
+      local warnings = helper.record(session, 'warning')
+      helper.runUntil(function () return session:getProtocol() end, 2000)
+      assert.equal('127.0.0.1', session:remoteAddress().ip)
+      assert.is_true(nested)
+      assert.same({}, warnings)
+      session:destroy()
     end)
     silent:close()
     helper.finish(server)

@@ -1,6 +1,7 @@
 -- What handlers may do: everything. Each of these calls every function from inside every event, lets
 -- go of what it holds, or throws.
 
+local Udp = require('dtls/udp')
 local helper = require('spec.helper')
 
 -- Everything that can be called on a session, with what it is called.
@@ -238,6 +239,30 @@ describe('an error that a handler throws', function ()
       assert.equal(event == 'secureConnection' and 'closed' or nil, closed)
     end)
   end
+
+  it("in the 'warning' of an endpoint that connects comes from the loop, and leaves the session be", function ()
+    local server, port = helper.echoServer()
+    local one = helper.echoServer({ ca = helper.localhost().cert })
+    local errors, send = helper.errors(), Udp.send
+    one:on('warning', function () error('of the user') end)
+    function Udp:send(...)
+      if self == one._udp then return nil, 'EPERM: operation not permitted', 'EPERM' end
+      return send(self, ...)
+    end
+    finally(function () Udp.send = send end)
+    local events = {}
+    local function trace(event) events[#events + 1] = event end
+    local session = one:connect({ port = port, trace = trace })
+    assert.equal(0, #errors)
+    helper.runUntil(function () return errors[1] end)
+    assert.matches('of the user', errors[1])
+    -- It can be traced, and goes on.
+    Udp.send = send
+    helper.runUntil(function () return session:getProtocol() end)
+    assert.truthy(#events > 0)
+    helper.finish(one, server)
+    assert.equal(1, #errors)
+  end)
 
   it("in 'connection' concerns no other peer", function ()
     local first = true

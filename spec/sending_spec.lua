@@ -185,6 +185,36 @@ describe('a session whose socket refuses a datagram', function ()
   end)
 end)
 
+describe('a datagram that is lost after it has waited', function ()
+  -- A server that has dropped datagrams, and hears of the last one that waited that it is lost.
+  local function lose(onWarning)
+    local server = helper.echoServer()
+    local seen = helper.record(server, 'warning', 'drain')
+    server:on('warning', function () onWarning(server) end)
+    local udp = server._udp
+    udp.full = true
+    local ok, err = pcall(udp._sent, udp, 'EHOSTUNREACH')
+    server:close()
+    helper.run()
+    local names = {}
+    for index, each in ipairs(seen) do names[index] = each[1] end
+    return names, ok, err
+  end
+
+  it("is no reason for want of 'drain', though the handler of its warning throws", function ()
+    local names, ok, err = lose(function () error('of the user') end)
+    assert.same({ 'warning', 'drain' }, names)
+    assert.is_false(ok)
+    assert.matches('of the user', err)
+  end)
+
+  it("is followed by no 'drain' of a socket that the handler of its warning has closed", function ()
+    local names, ok = lose(function (server) server:close() end)
+    assert.same({ 'warning' }, names)
+    assert.is_true(ok)
+  end)
+end)
+
 describe('a burst of messages', function ()
   it('arrives whole and once each, as far as the socket can hold it', function ()
     local pair = helper.pair()

@@ -288,6 +288,18 @@ describe('endpoint:sessions', function ()
     helper.finish(under, server)
   end)
 
+  it('lists none of those that the closing of the endpoint ends', function ()
+    local server, port = helper.echoServer()
+    local clients, listed = {}, {}
+    for index = 1, 3 do clients[index] = helper.connect(port) end
+    helper.runUntil(function () return #server:sessions() == 3 end)
+    for _, session in ipairs(server:sessions()) do
+      session:on('close', function () listed[#listed + 1] = #server:sessions() end)
+    end
+    helper.finish(server, unpack(clients))
+    assert.same({ 0, 0, 0 }, listed)
+  end)
+
   it('has no session whose handshake is not complete', function ()
     local server, port = helper.echoServer()
     local seen

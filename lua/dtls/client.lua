@@ -4,6 +4,7 @@ local Dial = require('dtls/dial')
 local Endpoint = require('dtls/endpoint')
 local Session = require('dtls/session')
 local drain = require('dtls/drain')
+local guard = require('dtls/guard')
 local loop = require('dtls/loop')
 local options = require('dtls/options')
 local sockets = require('dtls/sockets')
@@ -38,10 +39,12 @@ function client.connect(caller, context, given, callback, shared)
   local session = Session:new(false, context, given.trace or of._trace)
   session._keepAlive = given.keepAlive
   if callback then session:on('secureConnection', function () callback(session) end) end
-  -- Nothing of the user's runs before the session is in the user's hands.
+  -- Nothing of the user's runs before the session is in the user's hands, but an endpoint's 'warning': what
+  -- its handler throws must not keep the session from its caller.
   session._silent = true
-  Dial.start(session, context, opts, shared)
+  local failure = guard.call(nil, Dial.start, session, context, opts, shared)
   session._silent = false
+  if failure then loop.defer(guard.raise, failure) end
   if session._trace then
     loop.defer(function ()
       if session._core then drain.run(session._endpoint, session) end
@@ -50,9 +53,13 @@ function client.connect(caller, context, given, callback, shared)
   return session
 end
 
---- Connects to a server from this endpoint's socket, which is bound first where it is not yet. The
---- session is as `dtls.connect` returns. Its error is EALREADY where the socket is that peer's client
---- already, and ENOTCONN where the endpoint is closed.
+--- Connects to a server from this endpoint's socket, which is bound first where it is not yet. Where `listen`
+--- was given a host name, the session begins when that is resolved, and ends with the endpoint where it
+--- cannot be.
+---
+--- The session is as `dtls.connect` returns. Its error is EALREADY where the socket is that peer's client
+--- already, also while that session is closing (its `'close'` is the moment to connect again), and ENOTCONN
+--- where the endpoint is closed.
 ---
 --- Two endpoints that connect to each other have two sessions, one in each direction. Where they do so at
 --- the same moment, one handshake waits for the other: by a retransmission, a second.

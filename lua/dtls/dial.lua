@@ -13,6 +13,9 @@ Dial.__index = Dial
 --- time round. The handshake's own first retransmission falls into it.
 Dial.patience = 1500
 
+-- How long an address is kept that cannot be left at the moment.
+local RETRY_MS = 5
+
 --- Starts the search. `shared` is the endpoint whose socket is to be used; without one, each address
 --- is tried from a socket of its own, connected to it, so that a refusal is heard of.
 function Dial.start(session, context, opts, shared)
@@ -55,10 +58,20 @@ function Dial:recall()
   end)
 end
 
---- Tries the addresses of the list, which has one at least.
+--- Tries the addresses of the list, which has one at least: when there is a socket to try them from.
 function Dial:begin(list)
   self.list, self.index = list, 0
-  self:try()
+  local waiting = self.shared and self.shared._resolving
+  if not waiting then return self:try() end
+  self:watch(self.endsAt, function ()
+    self:fail('ETIMEDOUT: the host name to listen on was not resolved in time', 'ETIMEDOUT', 'timeout')
+  end)
+  waiting[#waiting + 1] = self
+end
+
+--- Goes on: the endpoint listens, from whose socket the addresses are to be tried.
+function Dial:goOn()
+  if not self.over then self:try() end
 end
 
 --- Tries the next address that can be tried, the first after the last.
@@ -158,6 +171,12 @@ end
 function Dial:moveOn(endpoint)
   local session = self.session
   if session._endpoint ~= endpoint or session._heard or session._state ~= 'handshaking' then return end
+  -- It has been left, and no other could be tried: the end is on its way.
+  if not session._core then return end
+  -- A handler of the session's runs the loop itself: what is being done for it is of this address.
+  if session._draining then
+    return self:watch(loop.now() + RETRY_MS, function () self:moveOn(endpoint) end)
+  end
   endpoint:_forget(session)
   endpoint._stats.abandoned = endpoint._stats.abandoned + 1
   self:abandon()

@@ -55,6 +55,8 @@ function Endpoint:initialize(context, opts)
   self._deadlines = Deadlines.new()
   -- Searches for a peer that this socket is to be used for: see client.lua.
   self._dials = {}
+  -- Those of them that wait while the host name to listen on is resolved; nil when none is.
+  self._resolving = nil
   self._stats = stats.new()
   -- Bytes of handshakes that have been read and not taken up.
   self._backlog = 0
@@ -65,6 +67,7 @@ end
 
 --- @private Binds the socket to an IP address, or takes the one that the user has brought.
 function Endpoint:_bind(ip, port)
+  if self._udp then return nil, 'EALREADY: the endpoint has a socket already', 'EALREADY' end
   loop.refresh()
   self._ears = {
     onDatagram = function (data, from, fromPort) arrival.receive(self, data, from, fromPort) end,
@@ -133,6 +136,7 @@ function Endpoint:close(callback)
   local sessions = self._peers:list()
   -- Every close_notify is on its way before any handler runs.
   for _, session in ipairs(sessions) do
+    session._closing = true
     session._core:close(loop.now())
     drain.flush(self, session)
   end
@@ -238,7 +242,8 @@ end
 function Endpoint:_expire(item)
   -- An alarm (alarm.lua), or a session.
   if item.wake then return item:wake(loop.now()) end
-  if not item._core then return end
+  -- It may have had to wait for its turn, and have ended meanwhile, or gone on from another endpoint.
+  if not item._core or item._endpoint ~= self then return end
   item._core:expire(loop.now())
   drain.run(self, item)
 end

@@ -5,6 +5,7 @@ local Places = require('dtls/places')
 local address = require('dtls/address')
 local admission = require('dtls/admission')
 local core = require('dtls_core')
+local guard = require('dtls/guard')
 local loop = require('dtls/loop')
 local options = require('dtls/options')
 
@@ -58,17 +59,21 @@ function Server:listen(port, host, callback)
     local bound, err, name = self:_listen(target, port)
     if not bound then return nil, err, name end
   else
-    self._resolving = true
+    self._resolving = {}
     address.resolve(host, function (list, err, name)
-      self._resolving = false
+      local dials = self._resolving
+      self._resolving = nil
       if self._closed then return end
-      local bound
+      local bound, failure
       if list then bound, err, name = self:_listen(list[1], port) end
-      if not bound then
+      if bound then
+        for _, dial in ipairs(dials) do failure = guard.call(failure, dial.goOn, dial) end
+      else
         -- Its 'close' comes in the loop's next turn.
-        self:close()
-        self:emit('error', err, name)
+        failure = guard.call(nil, self.close, self)
+        failure = guard.call(failure, self.emit, self, 'error', err, name)
       end
+      guard.raise(failure)
     end)
   end
   if callback then self:once('listening', callback) end

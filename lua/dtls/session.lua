@@ -99,6 +99,9 @@ end
 --- Ends the session in good order: the peer is sent a close_notify and given a second to answer.
 --- Before the handshake is complete it just ends. The second call changes nothing.
 ---
+--- Until its `'close'` it keeps its place: to connect to the same peer again from the same socket fails with
+--- EALREADY before that.
+---
 --- @param callback? fun(reason: string) called when it is closed
 function Session:close(callback)
   options.checkCallback('session:close', callback)

@@ -3,6 +3,7 @@
 
 local address = require('dtls/address')
 local core = require('dtls_core')
+local guard = require('dtls/guard')
 local loop = require('dtls/loop')
 local sockets = require('dtls/sockets')
 local uv = loop.uv
@@ -156,10 +157,14 @@ function Udp:_sent(failure)
   end
   local drained = isEmpty and self.full
   if drained then self.full = false end
+  local ears, thrown = self.ears, nil
   if failure then
-    self.ears.onLost(('%s: a datagram that waited to be sent is lost'):format(failure), failure)
+    local err = ('%s: a datagram that waited to be sent is lost'):format(failure)
+    thrown = guard.call(nil, ears.onLost, err, failure)
   end
-  if drained then self.ears.onDrain() end
+  -- A handler may have closed it. One that throws must not keep those waiting who wait for room.
+  if drained and self.handle then thrown = guard.call(thrown, ears.onDrain) end
+  guard.raise(thrown)
 end
 
 --- Takes a datagram that has arrived and not been read yet: peer_socket.lua says when.
