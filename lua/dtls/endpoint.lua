@@ -237,7 +237,7 @@ end
 --- @private
 function Endpoint:_expire(item)
   -- An alarm (alarm.lua), or a session.
-  if item.wake then return item:wake(loop.now()) end
+  if item._wake then return item:_wake(loop.now()) end
   if not item._core then return end
   item._core:expire(loop.now())
   drain.run(self, item)
