@@ -4,7 +4,7 @@ local Deadlines = require('dtls/deadlines')
 local function earliest(items)
   local at
   for item in pairs(items) do
-    if item.due and (not at or item.due < at) then at = item.due end
+    if item._due and (not at or item._due < at) then at = item._due end
   end
   return at
 end
@@ -49,9 +49,9 @@ describe('deadlines', function ()
       items[index] = {}
       deadlines:set(items[index], index)
     end
-    local slot = items[1].slot
+    local slot = items[1]._slot
     deadlines:set(items[1], 100)
-    assert.equal(slot, items[1].slot)
+    assert.equal(slot, items[1]._slot)
   end)
 
   it('are what a list that is searched would say, whatever is done to them', function ()
@@ -71,8 +71,8 @@ describe('deadlines', function ()
         now = now + math.random(50)
         local taken = deadlines:take(now)
         while taken do
-          assert.truthy(taken.due <= now)
-          taken.due = nil
+          assert.truthy(taken._due <= now)
+          taken._due = nil
           taken = deadlines:take(now)
         end
         local expected = earliest(items)

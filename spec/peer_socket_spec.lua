@@ -7,6 +7,7 @@ local helper = require('spec.helper')
 local peerSocket = require('dtls/peer_socket')
 local program = require('spec.support.program')
 local sockets = require('dtls/sockets')
+local strangersOf = require('spec.support.strangers')
 local uv = helper.uv
 
 local function echoServer(options, onConnection)
@@ -65,6 +66,12 @@ end
 
 describe("a peer's own socket", function ()
   local make = sockets.make
+
+  local function madeForListeners(terms, ip, at, peerIp)
+    if peerIp then return nil, 'EMFILE: too many open files', 'EMFILE' end
+    return make(terms, ip, at)
+  end
+
   after_each(function ()
     sockets.make = make
     program.stopAll()
@@ -234,6 +241,46 @@ describe("a peer's own socket", function ()
     assert.equal('1', warnings)
     assert.matches('EMFILE: [%l ]+: a peer gets no socket of its own and shares the listening one\n',
       server.output)
+  end)
+
+  it('is not had where the warning of that throws, and the peer is served all the same', function ()
+    local errors = helper.errors()
+    sockets.make = madeForListeners
+    local server, port = echoServer()
+    server:on('warning', function () error('out of the handler') end)
+    -- It says nothing twice: the first flight is sent without that.
+    local client = helper.connect(port, { retransmitTimeout = 60000 })
+    helper.runUntil(function () return client:getProtocol() end)
+    assert.equal('Echo: hello', ask(client, 'hello'))
+    assert.equal(1, #errors)
+    assert.matches('out of the handler', errors[1])
+    client:close()
+    server:close()
+  end)
+
+  it('is not had where the warning of that throws, and a peer that says no more ends in time', function ()
+    local errors = helper.errors()
+    sockets.make = madeForListeners
+    local server, port = echoServer({ handshakeTimeout = 50 })
+    local failures = helper.record(server, 'clientError')
+    server:on('warning', function () error('out of the handler') end)
+    local stranger = strangersOf.new():begin(port)
+    helper.runUntil(function () return failures[1] end)
+    assert.equal('ETIMEDOUT', failures[1][3])
+    assert.equal(1, #errors)
+    stranger:close()
+    server:close()
+  end)
+
+  it('is not had where the warning of that closes the server', function ()
+    sockets.make = madeForListeners
+    local server, port = echoServer()
+    local closed = helper.record(server, 'close')
+    server:on('warning', function () server:close() end)
+    local client = helper.connect(port)
+    helper.runUntil(function () return closed[1] end)
+    assert.equal(0, server:stats().sessions)
+    client:destroy()
   end)
 
   it('hears of a peer that has gone, and its session goes on', function ()

@@ -8,6 +8,7 @@ local namespace = require('spec.support.namespace')
 local peers = require('spec.support.peers')
 local pki = require('spec.support.pki')
 local program = require('spec.support.program')
+local sockets = require('dtls/sockets')
 
 local PSK = { identity = 'dev-1', key = '\1\2\3\4\5\6\7\8\9\10\11\12\13\14\15\16' }
 
@@ -286,6 +287,45 @@ describe('a peer that moves', function ()
     end
     helper.runUntil(function () return all.server._peerSockets == 2 end)
     assert.equal(2, all.server:stats().connected)
+  end)
+
+  it('goes on by the listening socket where there is none for it, whatever a handler does', function ()
+    local make = sockets.make
+    finally(function () sockets.make = make end)
+    for _, row in ipairs({
+      {
+        'throws', function () error('out of the handler') end,
+        errors = 1, told = { 'warning', 'move', 'message' },
+      },
+      { 'closes the session', function (_, one) one.session:destroy() end, told = { 'warning', 'close' } },
+      { 'closes the server', function (all) all.server:close() end, told = { 'warning', 'close' } },
+    }) do
+      local errors, told = helper.errors(), {}
+      local all = certified({ perPeerSocket = true })
+      local one = join(all)
+      for _, name in ipairs({ 'move', 'message', 'close' }) do
+        one.session:on(name, function () told[#told + 1] = name end)
+      end
+      all.server:on('warning', function ()
+        told[#told + 1] = 'warning'
+        row[2](all, one)
+      end)
+      function sockets.make(terms, ip, at, peerIp)
+        if peerIp then return nil, 'EMFILE: too many open files', 'EMFILE' end
+        return make(terms, ip, at)
+      end
+      one.nat:rebind()
+      assert(one.client:send('here'))
+      helper.runUntil(function () return #told >= #row.told end)
+      helper.uv.run('nowait')
+      assert.same(row.told, told, row[1])
+      assert.equal(row.errors or 0, #errors, row[1])
+      assert.equal(1, all.server:stats().moves, row[1])
+      assert.equal(1, one.session:stats().moves, row[1])
+      sockets.make = make
+      Nat.closeAll()
+      ends.closeAll()
+    end
   end)
 
   for name, ip in pairs({ IPv4 = '127.0.0.1', IPv6 = '::1' }) do

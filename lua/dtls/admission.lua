@@ -121,7 +121,11 @@ local function begin(endpoint, data, ip, port, pass)
   counts.admitted = counts.admitted + 1
   if log.debug then log.debug('admitted %s port %d', ip, port) end
   local made, err, name = endpoint._context.core:accept(data, endpoint._terms, loop.now())
-  if not made then return endpoint:_warn(err, name) end
+  if not made then
+    counts.failed = counts.failed + 1
+    stats.count(counts.failures, name)
+    return endpoint:_warn(err, name)
+  end
   local session = Session:new(true, endpoint._context, endpoint._trace)
   places:begin(session, host, known, loop.now())
   endpoint:_adopt(session, made, ip, port)

@@ -34,8 +34,8 @@ function Alarm:isWanted()
   return session._state == 'open' and session._core and not session._closing
 end
 
---- It is due.
-function Alarm:wake(now)
+--- @private It is due. By this name the endpoint tells alarms from sessions, which users may give fields.
+function Alarm:_wake(now)
   if self:isWanted() then self:ring(now) end
 end
 

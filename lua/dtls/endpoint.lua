@@ -188,8 +188,12 @@ function Endpoint:_adopt(session, made, ip, port, target)
   if not session._isServer then self._stats.started = self._stats.started + 1 end
   self._peers:add(session)
   heap.take()
-  if self._sockets.perPeerSocket and session._isServer then peerSocket.open(self, session) end
-  drain.run(self, session)
+  local failure
+  -- Where there is none for it, a handler is told, which may throw: the session begins all the same.
+  if self._sockets.perPeerSocket and session._isServer then
+    failure = guard.call(nil, peerSocket.open, self, session)
+  end
+  guard.raise((guard.call(failure, drain.run, self, session)))
 end
 
 --- @private Takes a session out of the table.
@@ -241,7 +245,7 @@ end
 --- @private
 function Endpoint:_expire(item)
   -- An alarm (alarm.lua), or a session.
-  if item.wake then return item:wake(loop.now()) end
+  if item._wake then return item:_wake(loop.now()) end
   -- It may have had to wait for its turn, and have ended meanwhile, or gone on from another endpoint.
   if not item._core or item._endpoint ~= self then return end
   item._core:expire(loop.now())

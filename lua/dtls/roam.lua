@@ -106,11 +106,15 @@ local function move(self, session, ip, port)
   if session._isServer then admission.moved(endpoint, oldIp, oldPort) end
   session._target = scope and ip .. scope
   self.candidates:move(session)
-  peerSocket.move(endpoint, session)
   endpoint._stats.moves = endpoint._stats.moves + 1
   stats.note(session, 'moves')
   if log.info then log.info('moved %s port %d to %s port %d', from.ip, from.port, ip, port) end
-  session:emit('move', session:remoteAddress(), from)
+  -- That may be a warning, whose handler may throw, or end the session.
+  local failure = guard.call(nil, peerSocket.move, endpoint, session)
+  if session._core then
+    failure = guard.call(failure, session.emit, session, 'move', session:remoteAddress(), from)
+  end
+  guard.raise(failure)
 end
 
 -- Whether a session has been asked already, being at the address that a datagram came from.

@@ -17,17 +17,21 @@ local idle
 -- The turn that was worked in last, by the loop's clock, and for how long, in nanoseconds.
 local turn, spent = -1, 0
 
+-- A job may run the user's code, and that the loop: then this is called from within itself, and takes what
+-- is left, since whoever runs the loop in a handler may wait for what another job brings. The call outside
+-- may find nothing more in the queue, and the handle gone.
 local function work()
   local begin, failure = loop.uv.hrtime(), nil
-  repeat
+  while first <= last do
     local job = queue[first]
     queue[first] = nil
     first = first + 1
     failure = guard.call(failure, job.fn, job.a, job.b, job.c, job.d, job.e, job.f)
     spent = loop.uv.hrtime() - begin
-  until first > last or spent >= turns.budget * 1e6
+    if spent >= turns.budget * 1e6 then break end
+  end
   turn = loop.now()
-  if first > last then
+  if idle and first > last then
     idle:close()
     idle, first, last = nil, 1, 0
   end
