@@ -100,12 +100,14 @@ describe('a session that cannot be made', function ()
     local server, port = ends.certified()
     local warnings = helper.record(server, 'warning')
     local context = server._context
-    server._context = { core = { accept = function () return nil, 'EHANDSHAKE: of the core', 'EHANDSHAKE' end } }
+    local function fail() return nil, 'EHANDSHAKE: of the core', 'EHANDSHAKE' end
+    server._context = { core = { accept = fail } }
     strangers.new():begin(port)
     helper.runUntil(function () return warnings[1] end)
     assert.same({ 'warning', 'EHANDSHAKE: of the core', 'EHANDSHAKE' }, warnings[1])
     local stats = server:stats()
-    assert.same({ 0, 1, 1, { EHANDSHAKE = 1 } }, { stats.sessions, stats.admitted, stats.failed, stats.failures })
+    assert.same({ 0, 1, 1, { EHANDSHAKE = 1 } },
+      { stats.sessions, stats.admitted, stats.failed, stats.failures })
     assert.equal(0, server._places.places)
     server._context = context
     ends.opened(ends.trusting(port))

@@ -240,7 +240,7 @@ describe('an error that a handler throws', function ()
     end)
   end
 
-  it("in the 'warning' of an endpoint that connects comes from the loop, and leaves the session be", function ()
+  it("in the 'warning' of an endpoint that connects comes from the loop, and the session goes on", function ()
     local server, port = helper.echoServer()
     local one = helper.echoServer({ ca = helper.localhost().cert })
     local errors, send = helper.errors(), Udp.send
