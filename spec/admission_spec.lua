@@ -95,13 +95,123 @@ describe('a server at its maxSessions', function ()
   end)
 end)
 
+-- A hook that has been handed the session may listen to it.
+describe('a handshake that ends for another, and that somebody listens to,', function ()
+  -- What ends the first stranger's handshake, and the reason that is told.
+  local ways = {
+    {
+      'yields', 'closed', { maxHandshakes = 1 },
+      function (_, _, port) return strangers.new('127.0.0.2'):begin(port) end,
+    },
+    {
+      'is given up', 'replaced', {},
+      function (_, first, port)
+        local at = first.udp:getsockname()
+        first:close()
+        helper.uv.run('nowait')
+        return strangers.new(at.ip, at.port):begin(port)
+      end,
+    },
+  }
+
+  local function begun(way)
+    local server, port = ends.certified(way[3])
+    local first = strangers.admitted(port)
+    local session = server._peers:list()[1]
+    return server, session, function () return way[4](server, first, port) end
+  end
+
+  for _, way in ipairs(ways) do
+    it(way[1] .. ' before that is told', function ()
+      local server, session, go = begun(way)
+      local seen = helper.record(session, 'error', 'close')
+      local there
+      session:on('close', function () there = server._peers:list() end)
+      local newer = go()
+      helper.runUntil(function () return newer.answered and seen[1] end)
+      assert.same({ { 'close', way[2] } }, seen)
+      -- The newer one was there already.
+      assert.equal(1, #there)
+      assert.not_equal(session, there[1])
+      assert.same({}, server.failures)
+    end)
+
+    it(way[1] .. ' all the same where a handler throws', function ()
+      local errors = helper.errors()
+      local server, session, go = begun(way)
+      session:on('close', function () error('out of the handler') end)
+      local newer = go()
+      helper.runUntil(function () return newer.answered end)
+      assert.equal(1, #errors)
+      assert.matches('out of the handler', errors[1])
+      assert.equal(1, server:stats().sessions)
+    end)
+
+    it(way[1] .. ' all the same where a handler closes the server', function ()
+      local server, session, go = begun(way)
+      local closed = helper.record(server, 'close')
+      session:on('close', function () server:close() end)
+      go()
+      helper.runUntil(function () return closed[1] end)
+      assert.equal(0, server:stats().sessions)
+      assert.equal(0, server._places.places)
+    end)
+  end
+
+  it('may change the limits once more, which all its neighbours yield to', function ()
+    local server, port = ends.certified()
+    for index = 1, 4 do strangers.admitted(port, '127.0.0.' .. index) end
+    local seen = {}
+    for _, session in ipairs(server._peers:list()) do
+      session:on('close', function (reason)
+        if #seen == 3 then return end
+        seen[#seen + 1] = reason
+        server:setLimits({ maxSessions = 1 })
+        error('out of the handler')
+      end)
+    end
+    local finished, err = pcall(server.setLimits, server, { maxSessions = 3 })
+    assert.is_false(finished)
+    assert.matches('out of the handler', err)
+    assert.same({ 'closed', 'closed', 'closed' }, seen)
+    assert.equal(1, server:stats().sessions)
+  end)
+
+  it('yields to a peer that has moved when that is where it is', function ()
+    local server, port = ends.certified({ roaming = true, maxSessions = 1 })
+    local errors = helper.errors()
+    local nat = Nat.new(port)
+    local client = ends.opened(ends.trusting(nat.port))
+    helper.runUntil(function () return server:stats().connected == 1 end)
+    local mover = server._peers:list()[1]
+    local old = nat:address()
+    nat:rebind('127.0.0.2')
+    local stranger = strangers.new(old.ip, old.port):begin(port)
+    helper.runUntil(function () return stranger.answered end)
+    local log = {}
+    mover:on('move', function () log[#log + 1] = 'move' end)
+    for _, session in ipairs(server._peers:list()) do
+      if session ~= mover then
+        session:on('close', function (reason)
+          log[#log + 1] = reason
+          error('out of the handler')
+        end)
+      end
+    end
+    assert.equal('Echo: moved', ends.asked(client, 'moved'))
+    assert.same({ 'move', 'closed' }, log)
+    assert.equal(1, #errors)
+    assert.same(nat:address(), mover:remoteAddress())
+  end)
+end)
+
 describe('a session that cannot be made', function ()
   it('is a handshake that failed, and a warning', function ()
     local server, port = ends.certified()
     local warnings = helper.record(server, 'warning')
     local context = server._context
-    local function fail() return nil, 'EHANDSHAKE: of the core', 'EHANDSHAKE' end
-    server._context = { core = { accept = fail } }
+    local core = { accept = function () return nil, 'EHANDSHAKE: of the core', 'EHANDSHAKE' end }
+    server._context = { core = core }
     strangers.new():begin(port)
     helper.runUntil(function () return warnings[1] end)
     assert.same({ 'warning', 'EHANDSHAKE: of the core', 'EHANDSHAKE' }, warnings[1])

@@ -548,3 +548,107 @@ it("a psk hook's wrong key is known for one by both ends", function ()
   assert.same({ 'EPSKKEY', 'EPSKKEY' }, { own[3], other[3] })
   play.server:close()
 end)
+
+-- Nobody meets a server's session before 'connection' but the hooks, which may listen to it, and close it.
+describe("the session that a server's hook is handed", function ()
+  local which = hooks[1]
+
+  -- What it tells, and what its server does, in order. `act(session)` is called in the hook, which answers
+  -- what that returns, or later.
+  local function play(act, more)
+    local all = { log = {} }
+    local function logging(emitter, name, what)
+      emitter:on(name, function (value)
+        all.log[#all.log + 1] = what .. ' ' .. tostring(value):match('^%w*')
+      end)
+    end
+    all.stage = stage(which, function (_, session, _done)
+      all.session = session
+      logging(session, 'error', 'error')
+      logging(session, 'close', 'close')
+      return act(session, all)
+    end, more)
+    logging(all.stage.server, 'clientError', 'clientError')
+    logging(all.stage.server, 'connection', 'connection')
+    all.stage.server:on('close', function () all.log[#all.log + 1] = 'server closed' end)
+    all.client = all.stage:connect({ handshakeTimeout = 1000 })
+    return all
+  end
+
+  local function over(all, count)
+    helper.runUntil(function () return #all.log >= count end)
+    all.client:destroy()
+    all.stage.server:close()
+    helper.run()
+    all.log[#all.log] = nil
+    return all.log
+  end
+
+  local function called(all)
+    return function (reason) all.log[#all.log + 1] = 'called ' .. reason end
+  end
+
+  for name, row in pairs({
+    ['has been closed, with a callback'] = {
+      function (session, all) session:close(called(all)) end, { 'close closed', 'called closed' },
+    },
+    ['has been closed before it is answered'] = {
+      function (session, all)
+        session:close(called(all))
+        return which.good
+      end, { 'close closed', 'called closed' },
+    },
+    ['has been closed later'] = {
+      function (session, all) helper.after(5, function () session:close(called(all)) end) end,
+      { 'close closed', 'called closed' },
+    },
+    ['has been destroyed'] = {
+      function (session) session:destroy() end, { 'close destroyed' },
+    },
+    ['is not answered well'] = {
+      function () error('boom') end, { 'clientError EHOOK', 'close error' },
+    },
+    ['is not answered in time'] = {
+      function () end, { 'clientError ETIMEDOUT', 'close timeout' }, { handshakeTimeout = 100 },
+    },
+    ['is closed when it has ended'] = {
+      function (session, all)
+        session:on('close', function () session:close(called(all)) end)
+        error('boom')
+      end, { 'clientError EHOOK', 'close error', 'called error' },
+    },
+  }) do
+    it('tells its end where it ' .. name, function ()
+      assert.same(row[2], over(play(row[1], row[3]), #row[2]))
+    end)
+  end
+
+  it('tells its end before the server that is closed', function ()
+    local all = play(function (_, its) helper.after(5, function () its.stage.server:close() end) end)
+    helper.runUntil(function () return #all.log == 2 end)
+    assert.same({ 'close closed', 'server closed' }, all.log)
+    all.client:destroy()
+  end)
+
+  it('tells its end once it is complete as any other', function ()
+    local all = play(function () return which.good end)
+    helper.runUntil(function () return all.log[1] end)
+    all.session:close()
+    assert.same({ 'connection table', 'close closed' }, over(all, 2))
+  end)
+
+  it('tells its end where handlers throw', function ()
+    local errors = helper.errors()
+    local all = play(function (session)
+      session:on('close', function () error('of close') end)
+      error('boom')
+    end)
+    all.stage.server:on('clientError', function () error('of clientError') end)
+    helper.runUntil(function () return #all.log == 2 and #errors > 0 end)
+    assert.same({ 'clientError EHOOK', 'close error' }, all.log)
+    assert.equal(1, #errors)
+    assert.matches('of clientError', errors[1])
+    all.client:destroy()
+    all.stage.server:close()
+  end)
+end)

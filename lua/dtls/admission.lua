@@ -24,7 +24,7 @@
 --- others than its own neighbours; it takes ten hosts with a thousand each to press on everybody.
 ---
 --- **Established sessions never yield**, to nobody: the peer has shown what the handshake asks for. Where
---- they have all the places the newcomer is refused. Nobody is told: who yields ends without a word, an
+--- they have all the places the newcomer is refused. No peer is told: who yields ends without a word, an
 --- answer to a refused one would be one more thing to ask us for, and a client repeats its hello anyway. The
 --- hello of a refused one is not spent (`src/spent.rs`), so that its repetition gets in if there is a place
 --- by then. Who has yielded has to begin anew.
@@ -96,27 +96,30 @@ local function refuse(endpoint, cause, ip, port)
   if log.debug then log.debug('refused %s port %d: %s', ip, port, cause) end
 end
 
--- Ends every handshake that `surplus()` returns, until it returns none. Nobody hears of it.
-local function yield(endpoint, surplus, ...)
+-- Ends every handshake that `surplus()` returns, until it returns none, and adds it to `ended`: whoever has
+-- been handed it in a hook hears of it when all is in order.
+local function yield(endpoint, ended, surplus, ...)
   local places, counts = endpoint._places, endpoint._stats
   local session = surplus(places, ...)
   while session do
     counts.yielded = counts.yielded + 1
-    drain.retire(endpoint, session, 'closed')
+    drain.takeOut(endpoint, session, 'closed')
+    ended[#ended + 1] = session
     session = surplus(places, ...)
   end
 end
 
--- Makes a session for a peer that nothing hinders.
-local function begin(endpoint, data, ip, port, pass)
+-- Makes a session for a peer that nothing hinders. Adds those that end for it to `ended`.
+local function make(endpoint, data, ip, port, pass, ended)
   local places, counts, host = endpoint._places, endpoint._stats, address.host(ip)
   local theirs, _, known = sessionsOf(endpoint, ip, port)
   if theirs then
-    drain.retire(endpoint, theirs, 'replaced')
+    drain.takeOut(endpoint, theirs, 'replaced')
+    ended[1] = theirs
     -- An established one beside it has the place.
     _, _, known = sessionsOf(endpoint, ip, port)
   end
-  yield(endpoint, places.surplus, host, known and 0 or 1, 1)
+  yield(endpoint, ended, places.surplus, host, known and 0 or 1, 1)
   endpoint._gate:spend(pass, os.time())
   counts.admitted = counts.admitted + 1
   if log.debug then log.debug('admitted %s port %d', ip, port) end
@@ -129,6 +132,13 @@ local function begin(endpoint, data, ip, port, pass)
   local session = Session:new(true, endpoint._context, endpoint._trace)
   places:begin(session, host, known, loop.now())
   endpoint:_adopt(session, made, ip, port)
+end
+
+-- The same, and tells of those that have ended.
+local function begin(endpoint, data, ip, port, pass)
+  local ended = {}
+  local failure = guard.call(nil, make, endpoint, data, ip, port, pass, ended)
+  guard.raise(drain.tellEnds(failure, endpoint, ended))
 end
 
 --- Lets a peer that has returned its cookie begin a handshake, or not.
@@ -164,25 +174,31 @@ end
 --- that host out.
 --- @param endpoint dtls.Server
 --- @param ip string where it was until now
+--- @return dtls.Session[]? ended handshakes that it has taken out, of which `drain.tellEnds` is to tell
 function admission.moved(endpoint, ip, port)
   local places, host = endpoint._places, address.host(ip)
   local left = endpoint._peers:findServer(ip, port)
   if not left or left._host then return end
   if places:full(host) then
     endpoint._stats.yielded = endpoint._stats.yielded + 1
-    return drain.retire(endpoint, left, 'closed')
+    drain.takeOut(endpoint, left, 'closed')
+    return { left }
   end
-  yield(endpoint, places.surplus, host, 1, 0)
+  local ended = {}
+  yield(endpoint, ended, places.surplus, host, 1, 0)
   places:settle(left, host)
+  return ended
 end
 
 --- Changes the limits that are given. Nobody who is established is ended by that; handshakes yield.
 --- @param endpoint dtls.Server
 --- @param limits table<string, integer> by the names of the options
 function admission.setLimits(endpoint, limits)
-  endpoint._places:set(limits)
-  yield(endpoint, endpoint._places.surplus, nil, 0, 0)
-  for host in pairs(endpoint._places.hosts) do yield(endpoint, endpoint._places.surplus, host, 0, 0) end
+  local places, ended = endpoint._places, {}
+  places:set(limits)
+  yield(endpoint, ended, places.surplus, nil, 0, 0)
+  for host in pairs(places.hosts) do yield(endpoint, ended, places.surplus, host, 0, 0) end
+  guard.raise(drain.tellEnds(nil, endpoint, ended))
 end
 interpreted(admission.setLimits)
 

@@ -99,32 +99,53 @@ function drain.tellAll(failure, session)
   return failure
 end
 
---- Ends a session: its place is free before anybody hears of it.
-function drain.retire(endpoint, session, reason, err, name)
-  if not session._core then return end
+--- Takes a session out, and tells nobody yet: its place is free before anybody hears of it.
+--- @return boolean whether it was there
+function drain.takeOut(endpoint, session, reason, err, name)
+  if not session._core then return false end
   if log.info then
     log.info('closed %s port %d: %s%s', session._ip, session._port, reason, err and ' (' .. err .. ')' or '')
   end
   endpoint:_forget(session)
-  local met = session._met
-  if not met then
-    local counts = endpoint._stats
-    if err then
-      counts.failed = counts.failed + 1
-      stats.count(counts.failures, name)
-    elseif reason == 'replaced' then
-      counts.superseded = counts.superseded + 1
-    else
-      counts.abandoned = counts.abandoned + 1
-    end
-  end
-  if session._isServer and not met then
-    -- Nobody has met this session: it ends without a word, but for its failure.
-    session._state = 'closed'
-    if err then endpoint:emit('clientError', err, name, session:remoteAddress()) end
+  if session._met then return true end
+  local counts = endpoint._stats
+  if err then
+    counts.failed = counts.failed + 1
+    stats.count(counts.failures, name)
+  elseif reason == 'replaced' then
+    counts.superseded = counts.superseded + 1
   else
-    session:_finish(reason, err, name)
+    counts.abandoned = counts.abandoned + 1
   end
+  if session._isServer then session._state, session._reason = 'closed', reason end
+  return true
+end
+
+-- Tells the end of a session that has been taken out.
+local function tellEnd(endpoint, session, reason, err, name)
+  if session._met or not session._isServer then return session:_finish(reason, err, name) end
+  -- Nobody has met this session, but for the hooks that were handed it: the server has its failure.
+  local failure
+  if err then
+    failure = guard.call(nil, endpoint.emit, endpoint, 'clientError', err, name, session:remoteAddress())
+  end
+  guard.raise((guard.call(failure, session.emit, session, 'close', reason)))
+end
+
+--- Tells the ends of sessions that have been taken out in the midst of their handshakes with a server, and
+--- not for a failure of theirs. Returns the first failure of a handler.
+--- @param ended? dtls.Session[]
+function drain.tellEnds(failure, endpoint, ended)
+  for index = 1, ended and #ended or 0 do
+    failure = guard.call(failure, tellEnd, endpoint, ended[index], ended[index]._reason)
+  end
+  return failure
+end
+
+--- Ends a session.
+function drain.retire(endpoint, session, reason, err, name)
+  if not drain.takeOut(endpoint, session, reason, err, name) then return end
+  tellEnd(endpoint, session, reason, err, name)
 end
 
 -- Acts on outputs until the last, and returns when the session is due again.

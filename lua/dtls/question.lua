@@ -12,6 +12,9 @@
 --- One that throws, answers nonsense, or returns luv's `nil, err`, fails that handshake and nothing else,
 --- with EHOOK. (From `verify` that is a refusal and its reason.) Of several answers the first counts, and
 --- none does when the handshake is over. What it throws then is a `'warning'`, also with EHOOK.
+---
+--- A server's hook meets a session that nobody else has met. It may listen for its `'close'` and end it; its
+--- failure is the server's `'clientError'`, which comes before that, and never its own `'error'`.
 
 local certificate = require('dtls/certificate')
 local log = require('dtls/log')

@@ -103,7 +103,7 @@ local function move(self, session, ip, port)
   local scope = ip:find('^fe80:') and session._target and session._target:match('%%.*$')
   local oldIp, oldPort = session._ip, session._port
   endpoint._peers:move(session, ip, port)
-  if session._isServer then admission.moved(endpoint, oldIp, oldPort) end
+  local ended = session._isServer and admission.moved(endpoint, oldIp, oldPort) or nil
   session._target = scope and ip .. scope
   self.candidates:move(session)
   endpoint._stats.moves = endpoint._stats.moves + 1
@@ -114,7 +114,7 @@ local function move(self, session, ip, port)
   if session._core then
     failure = guard.call(failure, session.emit, session, 'move', session:remoteAddress(), from)
   end
-  guard.raise(failure)
+  guard.raise(drain.tellEnds(failure, endpoint, ended))
 end
 
 -- Whether a session has been asked already, being at the address that a datagram came from.

@@ -23,9 +23,11 @@ local watch = require('dtls/watch')
 ---   much did. Of a socket that sessions share the endpoint tells.
 --- - `'move'` `(to: { ip, port, family }, from: { ip, port, family })` with the option `roaming`: the peer is
 ---   at another address, where it is answered from now on. The message that has shown it comes next.
---- - `'error'` `(err: string, name: string)` why it ends; at most once, and `'close'` follows.
+--- - `'error'` `(err: string, name: string)` why it ends; at most once, and `'close'` follows. Why a server's
+---   handshake has failed is the server's `'clientError'` instead.
 --- - `'close'` `(reason: string)` exactly once, and nothing after it. The reason is `closed`,
 ---   `timeout`, `error`, `destroyed`, or `replaced` where the peer has restarted and has a new session.
+---   A server's hooks may listen for it before the handshake is complete.
 ---
 --- @class dtls.Session: dtls.Emitter
 --- @field authorized boolean whether the peer has presented a certificate that verifies, or has the
