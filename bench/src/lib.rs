@@ -1,0 +1,4 @@
+//! What the load generator and the yardsticks share.
+
+pub mod client;
+pub mod process;
