@@ -1,5 +1,6 @@
 std = 'luajit'
 max_line_length = 110
 files['spec'] = { std = '+busted' }
--- Inside Luvit an example finds its arguments there.
+-- Inside Luvit a program finds its arguments there.
 files['examples'] = { read_globals = { 'process' } }
+files['bench'] = { read_globals = { 'process' } }
