@@ -37,8 +37,7 @@ impl Spent {
 
     /// Notes that a hello has been let in. Says whether it is the first time.
     pub fn spend(&mut self, digest: u64, window: u64) -> bool {
-        self.age(window);
-        if self.generations.iter().any(|generation| generation.contains(&digest)) {
+        if self.holds(digest, window) {
             return false;
         }
         if self.generations[0].len() < MOST {
