@@ -130,7 +130,6 @@ local function try(self, session, data, ip, port)
   local found, cause = session._core:receive_stray(data, loop.now())
   if not found then return false end
   if cause then endpoint:_drop(cause, ip, port) end
-  session._heard = true
   local failure
   -- Before what it has to say: the answer to a message goes where that came from.
   if found == 'newer' then failure = guard.call(nil, move, self, session, ip, port) end
