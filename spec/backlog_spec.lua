@@ -1,10 +1,9 @@
 -- What waits its turn while handshakes take all the time there is.
 
 local ends = require('spec.support.ends')
-local hello = require('spec.support.hello')
 local helper = require('spec.helper')
+local strangers = require('spec.support.strangers')
 local turns = require('dtls/turns')
-local uv = helper.uv
 
 describe('while handshakes have to wait', function ()
   local budget
@@ -16,21 +15,13 @@ describe('while handshakes have to wait', function ()
   end)
   after_each(function ()
     turns.budget = budget
+    strangers.closeAll()
     ends.closeAll()
   end)
 
   it('one that talks a lot leaves room for the others', function ()
     local server, port = ends.certified({ recvBufferSize = 2 ^ 20 })
-    local udp, random = uv.new_udp(), hello.randomBytes(32)
-    assert(udp:bind('127.0.0.1', 0))
-    udp:recv_start(function (_, data)
-      local cookie = data and hello.answer(data)
-      if not cookie then return end
-      udp:try_send(hello.datagram({ random = random, cookie = cookie, sequence = 1 }), '127.0.0.1', port)
-    end)
-    udp:try_send(hello.datagram({ random = random }), '127.0.0.1', port)
-    helper.runUntil(function () return server:stats().admitted == 1 end)
-    udp:recv_stop()
+    local udp = strangers.admitted(port).udp
     -- 64 KiB of them wait, the others do not; and they are read in one turn.
     for _ = 1, 10 do udp:try_send('\22' .. ('x'):rep(2 ^ 15 - 1), '127.0.0.1', port) end
     local most = 0
@@ -40,7 +31,6 @@ describe('while handshakes have to wait', function ()
     end)
     assert.is_true(most <= 64 * 1024, most .. ' bytes')
     assert.equal(8, server:stats().drops.backlog)
-    udp:close()
   end)
 
   it('what comes after an established session\'s first messages does not wait for them', function ()

@@ -44,15 +44,6 @@ describe('a server that 100000 hellos without a cookie and as much junk come to'
   local why = helper.slowness > 1 and 'it takes minutes with a collector that never rests'
   local before, after, report, stats, events, answered
 
-  local function residentKiB()
-    collectgarbage()
-    collectgarbage()
-    local file = assert(io.open('/proc/self/statm'))
-    local _, pages = file:read('*n', '*n')
-    file:close()
-    return pages * 4
-  end
-
   -- Waits until nothing of a flood is left in the server's socket.
   local function subsided(server)
     local last
@@ -75,7 +66,7 @@ describe('a server that 100000 hellos without a cookie and as much junk come to'
     end
     flood(count / 10):waitForEnd(60000)
     subsided(server)
-    before = residentKiB()
+    before = helper.residentKiB()
     local seen = helper.record(server, unpack(EVENTS))
     local child = flood(count)
     local challenged = server:stats().challenges + count / 100
@@ -90,7 +81,7 @@ describe('a server that 100000 hellos without a cookie and as much junk come to'
     child:waitForEnd(60000)
     helper.runUntil(function () return answered end)
     subsided(server)
-    after, events = residentKiB(), seen
+    after, events = helper.residentKiB(), seen
     report = {}
     for name, value in child.output:gmatch('(%a+) (%d+)') do report[name] = tonumber(value) end
     stats = server:stats()

@@ -19,15 +19,6 @@ local function claim(title, fn)
   end)
 end
 
-local function residentKiB()
-  collectgarbage()
-  collectgarbage()
-  local file = assert(io.open('/proc/self/statm'))
-  local _, pages = file:read('*n', '*n')
-  file:close()
-  return pages * 4
-end
-
 -- Echoes all the while on an established session. Returns how long the slowest has taken, in milliseconds,
 -- and how many there were, when it is called.
 local function echoing(session)
@@ -54,7 +45,7 @@ end
 local function flooded(hosts, limits)
   local server, port = ends.certified(helper.merge({ handshakeTimeout = TIMEOUT }, limits))
   local established = ends.opened(ends.trusting(port))
-  local before = residentKiB()
+  local before = helper.residentKiB()
   local finish = echoing(established)
   local child = program.script('half_open.lua', { port, COUNT, hosts })
   helper.runUntil(function () return server:stats().admitted > COUNT / 2 end, 20000)
@@ -82,13 +73,13 @@ end)
 describe('a server, while five thousand peers go no further than their cookie,', function ()
   claim('lets an honest one in, echoes without delay, and gets its memory back', function ()
     local server, flood = flooded(2500)
-    local most = residentKiB()
+    local most = helper.residentKiB()
     helper.runUntil(function () return server:stats().sessions == 2 end, TIMEOUT + 10000)
     -- The memory goes back in turns of its own; in pages that others do not live in as well.
     local bound = flood.before + (most - flood.before) / 4
-    pcall(helper.runUntil, function () return residentKiB() < bound end)
-    assert.is_true(residentKiB() < bound, ('%d KiB before, %d at most, %d after')
-      :format(flood.before, most, residentKiB()))
+    pcall(helper.runUntil, function () return helper.residentKiB() < bound end)
+    assert.is_true(helper.residentKiB() < bound, ('%d KiB before, %d at most, %d after')
+      :format(flood.before, most, helper.residentKiB()))
     assertServed(server, flood)
     assert.is_true(most - flood.before > 150 * 1024, ('%d KiB'):format(most - flood.before))
     local stats = server:stats()
@@ -107,7 +98,7 @@ describe('a server, while five thousand peers go no further than their cookie,',
     local server, flood = flooded(2500, { maxHandshakes = 500 })
     local stats = server:stats()
     assert.same({ COUNT - 500, 502 }, { stats.yielded, stats.sessions })
-    assert.is_true(residentKiB() - flood.before < 80 * 1024)
+    assert.is_true(helper.residentKiB() - flood.before < 80 * 1024)
     assertServed(server, flood)
   end)
 end)

@@ -3,6 +3,7 @@
 local dtls = require('dtls')
 local hello = require('spec.support.hello')
 local helper = require('spec.helper')
+local strangers = require('spec.support.strangers')
 local uv = helper.uv
 
 -- A relay that counts what passes it, and holds every datagram back for a while.
@@ -161,13 +162,7 @@ describe('endpoint:stats', function ()
     local other = helper.connect(port, { ca = helper.identity('other').cert })
     other:on('error', function () end)
     helper.runUntil(function () return server:stats().failed == 1 end)
-    local stranger, random = uv.new_udp(), ('r'):rep(32)
-    stranger:recv_start(function (_, data)
-      local cookie = data and hello.answer(data)
-      if not cookie then return end
-      stranger:try_send(hello.datagram({ random = random, cookie = cookie }), '127.0.0.1', port)
-    end)
-    stranger:try_send(hello.datagram({ random = random }), '127.0.0.1', port)
+    local stranger = strangers.new():begin(port)
     helper.runUntil(function () return server:stats().admitted == 3 end)
     helper.runUntil(function () return server:stats().failed == 2 end)
     -- One that is refused.
@@ -188,16 +183,9 @@ describe('endpoint:stats', function ()
   it('counts a handshake that its peer gives up for a newer one', function ()
     local server, port = helper.echoServer({ handshakeTimeout = 200 })
     local failed = helper.record(server, 'clientError')
-    local stranger, random = uv.new_udp(), ('a'):rep(32)
-    stranger:recv_start(function (_, data)
-      local cookie = data and hello.answer(data)
-      if not cookie then return end
-      stranger:try_send(hello.datagram({ random = random, cookie = cookie }), '127.0.0.1', port)
-    end)
-    stranger:try_send(hello.datagram({ random = random }), '127.0.0.1', port)
-    helper.runUntil(function () return server:stats().admitted == 1 end)
-    random = ('b'):rep(32)
-    stranger:try_send(hello.datagram({ random = random }), '127.0.0.1', port)
+    local stranger = strangers.admitted(port)
+    stranger.random = hello.randomBytes(32)
+    stranger:begin(port)
     helper.runUntil(function () return #failed == 1 end)
     local stats = server:stats()
     assert.same({ 2, 1, 1, 0, 0 },
