@@ -83,20 +83,22 @@ impl Engine {
         })
     }
 
-    /// Reads every message that is there.
-    pub fn read(&mut self, mut on_message: impl FnMut(&[u8])) -> Reading {
-        SCRATCH.with_borrow_mut(|scratch| loop {
-            match self.call(|tls| tls.ssl_read(scratch)) {
-                Ok(length) => on_message(&scratch[..length]),
+    /// Reads the message of the record that was fed, if it holds one: a record never holds two.
+    pub fn read(&mut self, on_message: impl FnOnce(&[u8])) -> Reading {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let reading = match self.call(|tls| tls.ssl_read(scratch)) {
+                Ok(length) => {
+                    on_message(&scratch[..length]);
+                    Reading::Waits
+                }
                 Err(error) => match error.code() {
-                    ErrorCode::WANT_READ => {
-                        ffi::free_buffers(&mut self.tls);
-                        break Reading::Waits;
-                    }
-                    ErrorCode::ZERO_RETURN => break Reading::Goodbye,
-                    _ => break Reading::Failed(Error::established(error.ssl_error())),
+                    ErrorCode::WANT_READ => Reading::Waits,
+                    ErrorCode::ZERO_RETURN => return Reading::Goodbye,
+                    _ => return Reading::Failed(Error::established(error.ssl_error())),
                 },
-            }
+            };
+            ffi::free_buffers(&mut self.tls);
+            reading
         })
     }
 
