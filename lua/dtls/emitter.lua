@@ -71,6 +71,11 @@ end
 --- nor those that are added.
 function Emitter:emit(name, ...)
   local list = self:listeners(name)
+  if not list[2] then
+    -- Nobody can be removed before its turn.
+    if list[1] then list[1](...) end
+    return self
+  end
   for _, handler in ipairs(list) do
     local now = self:listeners(name)
     if now == list or contains(now, handler) then handler(...) end
