@@ -34,6 +34,7 @@ build = {
       ['dtls.address'] = 'lua/dtls/address.lua',
       ['dtls.admission'] = 'lua/dtls/admission.lua',
       ['dtls.arrival'] = 'lua/dtls/arrival.lua',
+      ['dtls.batch'] = 'lua/dtls/batch.lua',
       ['dtls.candidates'] = 'lua/dtls/candidates.lua',
       ['dtls.alarm'] = 'lua/dtls/alarm.lua',
       ['dtls.certificate'] = 'lua/dtls/certificate.lua',

@@ -52,6 +52,11 @@ end
 makeSafe(uv.new_timer(), 'start')
 makeSafe(uv.new_idle(), 'start')
 makeSafe(uv.new_udp(), 'recv_start', 'send')
+-- Of a descriptor that can be watched.
+local bound = uv.new_udp()
+bound:bind('127.0.0.1', 0)
+makeSafe(uv.new_poll(bound:fileno()), 'start')
+bound:close()
 -- luv crashes in the end where a handle never gets the turn in which it is closed.
 uv.run()
 -- luv crashes where a handle is still closing when the process ends.

@@ -65,11 +65,13 @@ describe('a server with a link-local address', function ()
 
   namespace.it('tells the system which link that is', function ()
     assert.matches('sent to fe80::2%%left\n', namespace.cable(serving('fe80::1%left') .. [[
-      local methods = getmetatable(server._udp.handle).__index
-      local send = methods.try_send
-      function methods.try_send(handle, data, ip, port)
+      local batch = server._udp.batch
+      local methods = batch and getmetatable(batch) or getmetatable(server._udp.handle).__index
+      local name = batch and 'send' or 'try_send'
+      local send = methods[name]
+      methods[name] = function (by, data, ip, port)
         print('sent to ' .. ip)
-        return send(handle, data, ip, port)
+        return send(by, data, ip, port)
       end
     ]], CLIENT))
   end)

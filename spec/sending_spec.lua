@@ -70,15 +70,16 @@ describe('a session whose socket refuses a datagram', function ()
       local warnings = 0
       server:on('warning', function (err, name)
         warnings = warnings + 1
-        if warnings < 5 then return end
-        print(err, name, server:stats().sendErrors)
+        if server._udp.handle:get_send_queue_count() > 0 then return end
+        -- There may have been room for the first again.
+        print(err, name, server:stats().sendErrors == warnings and warnings >= 4)
         shell('iptables -F OUTPUT')
         session:close()
       end)
       shell('iptables -A OUTPUT -p udp --sport ' .. port .. ' -j REJECT')
       shell('tc qdisc del dev lo root')
     ]])
-    assert.equal('EPERM: a datagram that waited to be sent is lost\tEPERM\t5\nclosed closed\n', output)
+    assert.equal('EPERM: a datagram that waited to be sent is lost\tEPERM\ttrue\nclosed closed\n', output)
   end)
 
   for who, options in pairs({

@@ -2,6 +2,8 @@
 //! signatures. All hand-written `unsafe` lives here.
 #![allow(unsafe_code)]
 
+#[cfg(batches)]
+pub mod batch;
 pub mod heap;
 pub mod raw_key;
 pub mod socket;

@@ -10,6 +10,13 @@
 //!        timer ◀─ endpoint.lua ◀── timeout (always the last) ───┘
 //!
 //!        Lua: sockets, timers, the table of peers, names.   Rust: no socket handle, no timer, no Lua value.
+//!
+//!  On Linux a batch of datagrams is read and written at a time, beside udp.lua, and two ways are shorter:
+//!
+//!  in    Transport ──┬─ known peer, open ─▶ Session ─▶ message ─▶ batch.lua ─▶ user
+//!                    ├─ hello without a cookie ─▶ Gate ─▶ Transport
+//!                    └─ all else ─▶ batch.lua ─▶ endpoint.lua, as above
+//!  out   user ─▶ session.lua ─▶ Session ─▶ Transport
 //! ```
 //!
 //! # The four laws
@@ -20,7 +27,8 @@
 //! 2. **Mutate, then drain.** After `receive`, `close`, `answer` or `expire` the endpoint drains
 //!    [`Output`]s until [`Output::Timeout`]. User handlers run during the drain and may call
 //!    anything; a nested drain returns at once and the outer one finishes the work. (`send` is the
-//!    short cut: it changes nothing but a sequence number, and returns its one datagram.)
+//!    short cut: it changes nothing but a sequence number, and returns its one datagram. So is a lone
+//!    message that a transport hands over: it is drained with the call that has brought it.)
 //! 3. **A stranger costs nothing.** Until an address has returned its cookie nothing is allocated
 //!    for it, nothing is raised, nothing is logged above debug. Bad datagrams are dropped and
 //!    counted by cause.
@@ -31,6 +39,7 @@
 //!
 //! # The way of a datagram
 //!
+//! Out of the socket by libuv, or by a [`transport`] that may know whose it is. Then
 //! [`Gate::examine_untrusted`] while its sender is a stranger; from then on
 //! [`Session::receive_untrusted`], which splits it into records ([`record`]), lets the [`screen`]
 //! choose what OpenSSL may see and in which order ([`reassembly`]), hands that to the [`engine`],
@@ -54,6 +63,7 @@ pub mod gate;
 pub mod hello;
 pub mod identity;
 pub mod judge;
+pub mod link;
 pub mod ocsp;
 pub mod output;
 pub mod psk;
@@ -72,6 +82,8 @@ pub mod suites;
 pub mod ticket;
 pub mod trace;
 pub mod trail;
+#[cfg(batches)]
+pub mod transport;
 pub mod trust;
 
 mod ffi;

@@ -9,6 +9,7 @@ use crate::config::Refusal;
 use crate::context::{Context, PeerName};
 use crate::error::Error;
 use crate::gate::{Gate, Pass, Verdict};
+use crate::link::Link;
 use crate::resumption::{self, Earlier};
 use crate::session::{Deadlines, Session, Terms, Totals};
 use crate::srtp;
@@ -16,6 +17,7 @@ use crate::ticket::TicketKeys;
 use bytes::Bytes;
 use mlua::prelude::*;
 use mlua::{MultiValue, UserData, UserDataMethods};
+use std::cell::RefCell;
 use std::rc::Rc;
 use zeroize::Zeroizing;
 
@@ -26,9 +28,11 @@ mod socket;
 mod stats;
 mod stray;
 mod trace;
+#[cfg(batches)]
+mod transport;
 
 /// Opens the module: `require('dtls_core')`.
-#[mlua::lua_module(name = "dtls_core")]
+#[mlua::lua_module(name = "dtls_core", skip_memory_check)]
 fn open(lua: &Lua) -> LuaResult<LuaTable> {
     crate::ffi::init();
     let module = lua.create_table()?;
@@ -50,12 +54,14 @@ fn open(lua: &Lua) -> LuaResult<LuaTable> {
         })?,
     )?;
     socket::register(lua, &module)?;
+    #[cfg(batches)]
+    transport::register(lua, &module)?;
     Ok(module)
 }
 
 struct LuaContext(Rc<Context>);
-struct LuaGate(Gate);
-struct LuaSession(Session);
+struct LuaGate(Rc<RefCell<Gate>>);
+struct LuaSession(Rc<Link>);
 struct LuaTicketKeys(TicketKeys);
 struct LuaEarlier(Earlier);
 struct LuaTotals(Rc<Totals>);
@@ -73,7 +79,7 @@ fn gate(lua: &Lua, (wall_seconds, secrets): (u64, Option<Vec<LuaString>>)) -> Lu
         Some(secrets) => Gate::with_secrets(&to_bytes(secrets)),
         None => Ok(Gate::random(wall_seconds)),
     };
-    or_refusal(lua, made.map(LuaGate))
+    or_refusal(lua, made.map(|gate| LuaGate(Rc::new(RefCell::new(gate)))))
 }
 
 fn generate_certificate(lua: &Lua, (names, days): (Vec<String>, u32)) -> LuaResult<MultiValue> {
@@ -101,12 +107,12 @@ impl UserData for LuaContext {
         type Accept = (LuaString, LuaTable, u64);
         methods.add_method("accept", |lua, this, (datagram, terms, now): Accept| {
             let made = Session::server(&this.0, &datagram.as_bytes(), &read_terms(&terms)?, now);
-            or_failure(lua, made.map(LuaSession))
+            or_failure(lua, made.map(LuaSession::new))
         });
         type Connect = (String, LuaTable, u64);
         methods.add_method("connect", |lua, this, (name, terms, now): Connect| {
             let made = Session::client(&this.0, PeerName::parse(&name), &read_terms(&terms)?, now);
-            or_failure(lua, made.map(LuaSession))
+            or_failure(lua, made.map(LuaSession::new))
         });
         methods.add_method("earlier", |lua, this, (name, kept): (String, LuaString)| {
             let earlier = this.0.earlier(&PeerName::parse(&name), &kept.as_bytes());
@@ -157,9 +163,9 @@ fn read_terms(terms: &LuaTable) -> LuaResult<Terms> {
 impl UserData for LuaGate {
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
         type Examine = (LuaString, LuaString, u16, u64);
-        methods.add_method_mut("examine", |lua, this, (datagram, ip, port, wall_seconds): Examine| {
+        methods.add_method("examine", |lua, this, (datagram, ip, port, wall_seconds): Examine| {
             let address = ip.to_str()?.parse().map_err(LuaError::external)?;
-            match this.0.examine_untrusted(&datagram.as_bytes(), address, port, wall_seconds) {
+            match this.0.borrow_mut().examine_untrusted(&datagram.as_bytes(), address, port, wall_seconds) {
                 Verdict::Challenge { reply, stale } => {
                     ("challenge", lua.create_string(reply)?, stale).into_lua_multi(lua)
                 }
@@ -167,14 +173,14 @@ impl UserData for LuaGate {
                 Verdict::Discard(cause) => ("discard", cause.as_str()).into_lua_multi(lua),
             }
         });
-        methods.add_method_mut("set_secrets", |lua, this, secrets: Vec<LuaString>| {
-            or_refusal(lua, this.0.set_secrets(&to_bytes(secrets)).map(|()| true))
+        methods.add_method("set_secrets", |lua, this, secrets: Vec<LuaString>| {
+            or_refusal(lua, this.0.borrow_mut().set_secrets(&to_bytes(secrets)).map(|()| true))
         });
-        methods.add_method_mut("spend", |_, this, (pass, wall_seconds): (LuaString, u64)| {
-            Ok(this.0.spend(read_pass(&pass)?, wall_seconds))
+        methods.add_method("spend", |_, this, (pass, wall_seconds): (LuaString, u64)| {
+            Ok(this.0.borrow_mut().spend(read_pass(&pass)?, wall_seconds))
         });
-        methods.add_method_mut("is_spent", |_, this, (pass, wall_seconds): (LuaString, u64)| {
-            Ok(this.0.is_spent(read_pass(&pass)?, wall_seconds))
+        methods.add_method("is_spent", |_, this, (pass, wall_seconds): (LuaString, u64)| {
+            Ok(this.0.borrow_mut().is_spent(read_pass(&pass)?, wall_seconds))
         });
     }
 }

@@ -13,6 +13,7 @@ use crate::resumption::Earlier;
 use crate::screen::{Admission, Phase, Screen};
 use crate::ticket::TicketKeys;
 use crate::trace::{Event, Tracer};
+use bytes::Bytes;
 use openssl::ssl::SslSession;
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -338,6 +339,22 @@ impl Session {
             let times = [self.ends_at, self.doubted_until, self.retransmit_at];
             Output::Timeout(times.into_iter().flatten().min())
         })
+    }
+
+    /// Takes the next output if it is a message.
+    pub fn take_message(&mut self) -> Option<Bytes> {
+        match self.outputs.pop_front()? {
+            Output::Message(message) => Some(message),
+            other => {
+                self.outputs.push_front(other);
+                None
+            }
+        }
+    }
+
+    /// Whether there is more to do than to wait.
+    pub fn has_output(&self) -> bool {
+        !self.outputs.is_empty()
     }
 
     /// Takes the next event of what went over the wire, in order. There are none unless the

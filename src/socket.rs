@@ -17,7 +17,7 @@
 
 use crate::ffi::socket as ffi;
 use std::io;
-use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 /// Whether this system divides what arrives at a port among the sockets that share it.
@@ -49,6 +49,21 @@ pub fn read_address(ip: &str, port: u16) -> Option<SocketAddr> {
     };
     let scope = scope.parse().ok().or_else(|| ffi::interface_index(scope))?;
     Some(SocketAddrV6::new(ip.parse().ok()?, port, 0, scope).into())
+}
+
+/// Writes an IP address as libuv does: as the RFC 5952 has it, but for the IPv6 addresses that hold an IPv4
+/// address in their last four bytes and nothing else.
+pub fn write_ip(ip: IpAddr) -> String {
+    match ip {
+        IpAddr::V6(v6) => match v6.segments() {
+            [0, 0, 0, 0, 0, 0, 0, 0 | 1] => v6.to_string(),
+            [0, 0, 0, 0, 0, 0, high, low] => {
+                format!("::{}", Ipv4Addr::from(u32::from(high) << 16 | u32::from(low)))
+            }
+            _ => v6.to_string(),
+        },
+        IpAddr::V4(v4) => v4.to_string(),
+    }
 }
 
 /// Makes a socket, and binds it; connects it, too, where there is a peer. Whatever fails, nothing stays open.

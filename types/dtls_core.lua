@@ -102,6 +102,79 @@ function core.take_datagram(fd) end
 --- @param fd integer
 function core.discard_socket(fd) end
 
+--- Reads and writes a bound socket in batches: src/transport.rs. nil on systems without it.
+--- @type fun(fd: integer, totals: dtls_core.Totals): dtls_core.Transport|nil, integer?
+core.transport = nil
+
+--- What `Transport:take` says, by number: message, stirred, dropped, admitted, datagram.
+--- @type string[]?
+core.takings = nil
+
+--- One socket's datagrams. Errors are the system's numbers.
+--- @class dtls_core.Transport
+local Transport = {}
+
+--- Receives a batch, if the last one has been taken; what is sent is gathered from now on.
+--- @return boolean|nil more whether more may be there
+--- @return integer? errno
+function Transport:receive() end
+
+--- Takes the next datagram of the batch. Nothing where there is none; else a number and:
+--- 1 message: `number, message, more`, the session that goes by `number` has a message, and perhaps more to say;
+--- 2 stirred: `number`, it has something else to say;
+--- 3 dropped: `number, cause, datagram`, it has not taken all of it;
+--- 4 admitted: `datagram, ip, port, pass`, the gate would let a stranger in;
+--- 5 datagram: `datagram, ip, port`, whatever it is.
+--- @param now integer
+--- @param wall_seconds integer
+--- @param direct boolean whether sessions may have theirs at once
+--- @param welcomes boolean whether strangers are answered
+--- @return integer? taking, any, any, any, any
+function Transport:take(now, wall_seconds, direct, welcomes) end
+
+--- Sends a datagram, or gathers it.
+--- @param datagram string
+--- @param ip string with its scope, where it has one
+--- @param port integer
+--- @return true|nil sent, integer? errno
+function Transport:send(datagram, ip, port) end
+
+--- Sends what was gathered; what is sent leaves at once from now on.
+--- @return boolean all false where `take_refused` has something
+function Transport:flush() end
+
+--- Takes back a datagram that the socket has not taken.
+--- @return string? datagram, integer? errno, string? ip, integer? port
+function Transport:take_refused() end
+
+--- Leaves reading and writing to somebody else for a while.
+--- @param paused boolean
+function Transport:pause(paused) end
+
+--- Notes that the socket is connected to its one peer.
+function Transport:connected() end
+
+--- @param gate dtls_core.Gate? who answers strangers
+function Transport:set_gate(gate) end
+
+--- Notes who is at an address: one open session, by a number; or others.
+--- @param ip string
+--- @param port integer
+--- @param session? dtls_core.Session
+--- @param number? integer
+--- @param target? string where to send, where that is not `ip`
+--- @return integer? freed the number that is nobody's any more
+function Transport:place(ip, port, session, number, target) end
+
+--- Notes that nobody is at an address.
+--- @param ip string
+--- @param port integer
+--- @return integer? freed
+function Transport:vacate(ip, port) end
+
+--- Leaves the socket alone from now on.
+function Transport:close() end
+
 --- What a datagram from an unknown address claims to be: the number of its first record, and what `poll` calls the
 --- trail of such records. Nothing where it is not what a peer with a session sends.
 --- @param datagram string
@@ -242,6 +315,15 @@ function Session:newest() end
 --- @param pass string what the gate returned with `admit`
 --- @return boolean
 function Session:goes_before(pass) end
+
+--- Seals a message and has its transport send it, or gather it where that may be. Nothing where it has none.
+--- @param message string
+--- @param at_once boolean
+--- @return boolean|nil sent false where the socket did not take it: `errno, datagram` follow
+--- @return integer|string? errno_or_err
+--- @return string? datagram_or_name
+function Session:post(message, at_once) end
+
 
 --- @param message string
 --- @return string|nil datagram, string? err, string? name

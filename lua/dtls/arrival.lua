@@ -89,25 +89,35 @@ local function deliver(endpoint, data, ip, port, session)
   end
 end
 
+-- Lets somebody in whose hello the gate has admitted, unless it is a copy. `session` as below.
+local function welcome(endpoint, data, ip, port, session, pass)
+  if not endpoint._gate:is_spent(pass, os.time()) then
+    postpone(endpoint, data, ip, port, nil, pass)
+  elseif session then
+    -- Repeated, or a further fragment.
+    deliver(endpoint, data, ip, port, session)
+  else
+    endpoint:_drop('repeated', ip, port)
+  end
+end
+
 -- Lets the gate judge a stranger, or a hello from the address of a peer, whose first session is `session`.
 local function examine(endpoint, data, ip, port, session)
   local gate = endpoint._gate
   if not gate then return endpoint:_drop('unknown', ip, port) end
   if endpoint.busy and not session and isHello(data) then return endpoint:_drop('busy', ip, port) end
-  local now = os.time()
-  local verdict, detail, stale = gate:examine(data, ip, port, now)
+  local verdict, detail, stale = gate:examine(data, ip, port, os.time())
   if verdict == 'challenge' then
     local counts = endpoint._stats
     counts.challenges = counts.challenges + 1
     if stale then counts.stale = counts.stale + 1 end
     drain.send(endpoint, detail, ip, port)
-  elseif verdict == 'admit' and not gate:is_spent(detail, now) then
-    postpone(endpoint, data, ip, port, nil, detail)
+  elseif verdict == 'admit' then
+    welcome(endpoint, data, ip, port, session, detail)
   elseif session then
-    -- Repeated, or a further fragment.
     deliver(endpoint, data, ip, port, session)
   else
-    endpoint:_drop(verdict == 'admit' and 'repeated' or detail, ip, port)
+    endpoint:_drop(detail, ip, port)
   end
 end
 
@@ -155,6 +165,21 @@ function arrival.receive(endpoint, data, ip, port)
   elseif session or not hasMoved(endpoint, data, ip, port) then
     examine(endpoint, data, ip, port, session)
   end
+end
+
+--- Goes on with a datagram of which the session that it was handed to has dropped something.
+function arrival.dropped(endpoint, session, cause, data)
+  local ip, port = session._ip, session._port
+  drain.run(endpoint, session)
+  if not hasMoved(endpoint, data, ip, port) then endpoint:_drop(cause, ip, port) end
+end
+
+--- Goes on with the hello of a stranger that the gate has admitted.
+function arrival.admitted(endpoint, data, ip, port, pass)
+  local counts = endpoint._stats
+  counts.datagramsIn = counts.datagramsIn + 1
+  counts.bytesIn = counts.bytesIn + #data
+  welcome(endpoint, data, ip, port, nil, pass)
 end
 
 return arrival

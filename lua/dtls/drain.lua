@@ -13,22 +13,22 @@ local drain = {}
 -- `poll` says by a number what there is: see src/lua/session.rs.
 local kinds = core.kinds
 
+-- Counts a datagram that was not sent. Returns the name of the counter.
+local function countLoss(endpoint, dropped)
+  local counts, counter = endpoint._stats, dropped and 'sendDrops' or 'sendErrors'
+  counts[counter] = counts[counter] + 1
+  return counter
+end
+
 --- Sends a datagram, by `own` where a session has a socket of its own. One that the socket refuses is a lost
 --- one, and counted: `sendDrops` where too many wait, `sendErrors` where the system does not want it.
 --- @return true|nil, string?, string?
 function drain.send(endpoint, datagram, ip, port, own)
   local udp = own or endpoint._udp
   if not udp then return nil, 'ENOTCONN: the socket is closed', 'ENOTCONN' end
-  local counts = endpoint._stats
   local sent, err, name, dropped = udp:send(datagram, ip, port)
-  if sent then
-    counts.datagramsOut = counts.datagramsOut + 1
-    counts.bytesOut = counts.bytesOut + #datagram
-    return true
-  end
-  local counter = dropped and 'sendDrops' or 'sendErrors'
-  counts[counter] = counts[counter] + 1
-  return nil, err, name, counter
+  if sent then return true end
+  return nil, err, name, countLoss(endpoint, dropped)
 end
 
 --- Sends a session's datagram to its peer.
@@ -41,13 +41,36 @@ function drain.sendTo(endpoint, session, datagram)
   return nil, err, name
 end
 
+--- Sees to a session's datagram that its transport has not taken, for a reason of this number.
+--- @return true|nil, string?, string?
+function drain.refused(endpoint, session, number, datagram)
+  local target = session._target or session._ip
+  local sent, err, name, dropped = endpoint._udp.batch:refused(number, datagram, target, session._port)
+  if sent then return true end
+  stats.note(session, countLoss(endpoint, dropped))
+  return nil, err, name
+end
+
+-- Warns of a datagram that is lost before it has left. In a handshake there will be smaller ones.
+local function warn(endpoint, session, datagram, err, name)
+  local handshake = name == 'EMSGSIZE' and session and session._core
+  local lower = handshake and handshake:lower_mtu(#datagram)
+  if lower then err = ('%s: the handshake goes on with an mtu of %d'):format(err, lower) end
+  endpoint:_warn(err, name)
+end
+
+--- Tells of a datagram that was gathered with others and could not be sent with them.
+function drain.lost(endpoint, err, name, dropped, datagram, ip, port)
+  local counter = countLoss(endpoint, dropped)
+  local session = endpoint._peers:find(ip, port)
+  if session then stats.note(session, counter) end
+  warn(endpoint, session, datagram, err, name)
+end
+
 -- Sends what is of the protocol's own making: only a warning tells of its loss.
 local function transmit(endpoint, session, datagram)
   local sent, err, name = drain.sendTo(endpoint, session, datagram)
-  if sent then return end
-  local lower = name == 'EMSGSIZE' and session._core:lower_mtu(#datagram)
-  if lower then err = ('%s: the handshake goes on with an mtu of %d'):format(err, lower) end
-  endpoint:_warn(err, name)
+  if not sent then warn(endpoint, session, datagram, err, name) end
 end
 
 -- Tells of a session whose handshake is complete.
@@ -179,19 +202,67 @@ local function act(endpoint, session)
   end
 end
 
+-- How many drains are under way, one inside the other where a handler runs the loop.
+local depth = 0
+
+--- Whether no session is in the midst of a drain.
+function drain.isIdle()
+  return depth == 0
+end
+
 --- Does what a session wants done. A call from inside returns at once, and the one outside does the
 --- rest. A user's own error comes out at the end, when everything is in order.
 function drain.run(endpoint, session)
-  if session._draining then return end
+  if session._draining then
+    session._draining = 'again'
+    return
+  end
   session._draining = true
+  depth = depth + 1
   local failure, finished, due
   repeat
     failure, finished, due = guard.call(failure, act, endpoint, session)
   until finished
+  depth = depth - 1
   session._draining = false
   if session._core then endpoint._deadlines:set(session, due) end
   endpoint:_arm()
   guard.raise(failure)
+end
+
+-- The session whose message is being told of by `drain.message`.
+local told
+
+--- Tells of a session's message, which its transport has taken out of the core already: a drain of one
+--- output, and of the rest where there is `more`. No deadline is nearer for it: when the old one comes up,
+--- the core says that it has been put off.
+---
+--- Where the handler throws, `drain.afterFailure` has to follow.
+function drain.message(endpoint, session, data, more)
+  session._draining = true
+  depth, told = depth + 1, session
+  if session._asleep then session:_stir() end
+  session:emit('message', data)
+  -- There was none before: no message comes this way in the midst of a drain.
+  depth, told = depth - 1, nil
+  local again = more or session._draining == 'again'
+  session._draining = false
+  if again then drain.run(endpoint, session) end
+end
+
+--- Whether what is sent now may be gathered with what is sent next: a batch is being told of, and ends soon.
+--- @return dtls.Session? of what
+function drain.isTelling()
+  return told
+end
+
+--- Ends a drain that a handler has broken off, if one has: `before` was being told of before.
+function drain.afterFailure(before)
+  local session = told
+  if session == before then return end
+  depth, told = depth - 1, before
+  session._draining = false
+  if session._core then drain.run(session._endpoint, session) end
 end
 
 --- Sends what a session still has to send, and nothing else: nobody will hear more of it.

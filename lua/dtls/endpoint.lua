@@ -77,10 +77,21 @@ function Endpoint:_bind(ip, port)
       self:_warn(failure, failureName)
     end,
     onDrain = function () self:emit('drain') end,
+    onMessage = function (session, data, more) drain.message(self, session, data, more) end,
+    onStirred = function (session) drain.run(self, session) end,
+    onDropped = function (session, cause, data) arrival.dropped(self, session, cause, data) end,
+    onAdmitted = function (data, from, fromPort, pass) arrival.admitted(self, data, from, fromPort, pass) end,
+    onRefused = function (...) drain.lost(self, ...) end,
+    isIdle = drain.isIdle,
+    isTelling = drain.isTelling,
+    isBusy = function () return self.busy end,
+    afterFailure = drain.afterFailure,
+    counts = self._stats,
+    totals = self._terms.totals,
   }
   local udp, err, name = Udp.open(self._sockets, ip, port, self._ears)
   if not udp then return nil, err, name end
-  self._udp = udp
+  self._udp, self._peers.batch = udp, udp.batch
   self._timer = loop.uv.new_timer()
   return true
 end
@@ -166,6 +177,7 @@ interpreted(Endpoint._cancelDials)
 function Endpoint:_release(callback)
   if not self._udp then return callback and loop.defer(callback) end
   self._timer:close()
+  self._peers.batch = nil
   self._udp:close(callback and function () peerSocket.whenNone(self, callback) end)
   self._udp, self._timer = nil, nil
 end

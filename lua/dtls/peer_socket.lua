@@ -64,6 +64,7 @@ local function ears(endpoint, session)
   return {
     onDatagram = shared.onDatagram,
     onLost = shared.onLost,
+    counts = shared.counts,
     onWarning = function (err, name)
       if log.debug then log.debug('%s port %d: %s', session._ip, session._port, err) end
       -- Nobody has met a session that is not established.

@@ -13,6 +13,7 @@ local MOST_AT_ONE_ADDRESS = 4
 
 --- @class dtls.Peers
 --- @field count integer how many sessions there are
+--- @field batch dtls.Batch? is told who is at an address: it hands datagrams straight to who is there alone
 --- @field private hosts table<string, table<integer, dtls.Session>> the first of each chain
 --- @field private perHost table<string, integer> how many chains are an address's
 local Peers = {}
@@ -73,6 +74,11 @@ function Peers:findServer(ip, port)
   return session
 end
 
+-- Tells the batch of the socket who is at an address now.
+local function tell(self, ip, port)
+  if self.batch then self.batch:place(ip, port, self:find(ip, port)) end
+end
+
 -- Enters a session by its `_ip` and `_port`.
 local function link(self, session, first)
   local ip, port = session._ip, session._port
@@ -83,18 +89,21 @@ local function link(self, session, first)
   end
   if not ports[port] then self.perHost[ip] = self.perHost[ip] + 1 end
   put(self, session, first)
+  tell(self, ip, port)
 end
 
 local function unlink(self, session)
   local ip, port = session._ip, session._port
   pull(self, session)
-  if self.hosts[ip][port] then return end
-  local left = self.perHost[ip] - 1
-  if left > 0 then
-    self.perHost[ip] = left
-  else
-    self.hosts[ip], self.perHost[ip] = nil, nil
+  if not self.hosts[ip][port] then
+    local left = self.perHost[ip] - 1
+    if left > 0 then
+      self.perHost[ip] = left
+    else
+      self.hosts[ip], self.perHost[ip] = nil, nil
+    end
   end
+  tell(self, ip, port)
 end
 
 --- Enters a session by its `_ip` and `_port`.
@@ -147,6 +156,7 @@ function Peers:establish(session)
   end
   pull(self, session)
   put(self, session, true)
+  tell(self, session._ip, session._port)
   return older
 end
 

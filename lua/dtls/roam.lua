@@ -102,9 +102,9 @@ local function move(self, session, ip, port)
   -- luv reports no scope: a link-local peer is on the link where it was.
   local scope = ip:find('^fe80:') and session._target and session._target:match('%%.*$')
   local oldIp, oldPort = session._ip, session._port
+  session._target = scope and ip .. scope
   endpoint._peers:move(session, ip, port)
   local ended = session._isServer and admission.moved(endpoint, oldIp, oldPort) or nil
-  session._target = scope and ip .. scope
   self.candidates:move(session)
   endpoint._stats.moves = endpoint._stats.moves + 1
   stats.note(session, 'moves')

@@ -160,6 +160,7 @@ function Server:_listen(ip, port)
       :format(only.ip, only.port), 'EISCONN'
   end
   self._gate = core.gate(os.time(), self._cookieSecret)
+  if self._udp.batch then self._udp.batch:setGate(self._gate) end
   loop.defer(function ()
     if not self._closed then self:emit('listening') end
   end)

@@ -66,6 +66,10 @@ end
 --- message, with EMSGSIZE for one over 16384 bytes, or over `maxPayload()` with `oversize = 'error'`, and
 --- with libuv's name where the socket refuses it: the session goes on after each.
 ---
+--- What is sent from a `'message'` handler may be gathered with what else is sent while the datagrams that
+--- came together are told of, and leaves in one go (Linux). If the socket refuses it then, the endpoint's
+--- `'warning'` says so, and `sendErrors` or `sendDrops` count it. With a callback it is sent at once.
+---
 --- @param data string
 --- @param callback? fun(err: string?, name: string?) called from the loop, in every case
 --- @return true|nil, string?, string?
@@ -74,28 +78,41 @@ function Session:send(data, callback)
     options.raise('session:send: data must be a string, got %s', type(data))
   end
   options.checkCallback('session:send', callback)
-  local sent, err, name = self:_send(data)
+  local sent, err, name = self:_send(data, callback ~= nil or drain.isTelling() == nil)
   if callback then loop.defer(callback, err, name) end
   drain.tell(self)
   if not sent then return nil, err, name end
   return true
 end
 
---- @private
-function Session:_send(data)
+--- @private `atOnce`: what becomes of it is not to be found out later.
+function Session:_send(data, atOnce)
   if not self._core then
     return nil, ('ENOTCONN: the session is %s'):format(self._state), 'ENOTCONN'
   end
-  local datagram, err, name = self._core:send(data)
-  if datagram then
-    local sent
-    sent, err, name = drain.sendTo(self._endpoint, self, datagram)
-    if sent and self._quiet then self:_stir() end
-    return sent, err, name
+  local sent, err, name = self._core:post(data, atOnce)
+  if sent == false then
+    sent, err, name = drain.refused(self._endpoint, self, err, name)
+  elseif sent == nil then
+    if not err then
+      -- It has no way of its own to the socket.
+      sent, err, name = self._core:send(data)
+    end
+    if not sent then
+      -- A failure that has ended the session says so on the way out.
+      drain.run(self._endpoint, self)
+      return nil, err, name
+    end
+    sent, err, name = drain.sendTo(self._endpoint, self, sent)
   end
-  -- A failure that has ended the session says so on the way out.
-  drain.run(self._endpoint, self)
-  return nil, err, name
+  if sent and self._quiet then self:_stir() end
+  return sent, err, name
+end
+
+--- @private Whether its messages may go straight to and fro: no other session is at its peer's address,
+--- nobody watches, and it has no socket of its own.
+function Session:_isAlone()
+  return self._state == 'open' and not (self._next or self._trace or self._socket)
 end
 
 --- Ends the session in good order: the peer is sent a close_notify and given a second to answer.

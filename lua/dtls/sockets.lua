@@ -39,10 +39,11 @@ function sockets.terms(caller, given)
   return terms
 end
 
--- libuv's words for a number of the system's.
-local function failure(number)
+--- libuv's words for a number of the system's.
+--- @return string err, string name
+function sockets.words(number)
   local err = uv.translate_sys_error(number)
-  return nil, err, err:match('^[%u%d_]+')
+  return err, err:match('^[%u%d_]+')
 end
 
 --- Makes a socket that is bound to an address and a port, and to one peer where there is one.
@@ -72,7 +73,7 @@ function sockets.make(terms, ip, port, peerIp, peerPort)
     recv_buffer_size = terms.recvBufferSize,
     send_buffer_size = terms.sendBufferSize,
   })
-  if not fd then return failure(number) end
+  if not fd then return nil, sockets.words(number) end
   -- luv takes one datagram a call unless it is told otherwise. A batch holds 64 KiB for each while it is
   -- read; on a socket that hears one peer there is seldom more than one.
   local handle = uv.new_udp(terms.recvBatch and not peerIp and { mmsgs = terms.recvBatch } or nil)

@@ -1,6 +1,7 @@
 --- One UDP socket at work: what arrives, what is sent, what waits to be sent.
---- (This file and sockets.lua are the only ones that touch luv's UDP.)
+--- (This file, batch.lua and sockets.lua are the only ones that touch luv's UDP.)
 
+local Batch = require('dtls/batch')
 local address = require('dtls/address')
 local core = require('dtls_core')
 local guard = require('dtls/guard')
@@ -30,8 +31,39 @@ Udp.__index = Udp
 --- @field onLost fun(err: string, name: string) a datagram that waited could not be sent
 --- @field onDrain fun() nothing waits any more, after a datagram was dropped since too much did
 
+--- @field counts { datagramsOut: integer, bytesOut: integer } of what the handle has sent
+---
+--- Of a socket that is read in batches (batch.lua), which may know whose a datagram is:
+---
+--- @field onMessage fun(session: dtls.Session, data: string, more: boolean) a message; is there more?
+--- @field onStirred fun(session: dtls.Session) something else that the session has to say
+--- @field onDropped fun(session: dtls.Session, cause: string, data: string) it did not take all of a datagram
+--- @field onAdmitted fun(data: string, ip: string, port: integer, pass: string) a cookie has come back
+--- @field onRefused fun(err: string, name: string, dropped: boolean?, data: string, ip: string,
+---   port: integer) what was gathered could not be sent
+--- @field isIdle fun(): boolean no session is in the midst of something
+--- @field isBusy fun(): boolean strangers are not to be answered
+--- @field isTelling fun(): dtls.Session? whose message is being told of
+--- @field afterFailure fun(before: dtls.Session?) a handler has thrown; `before` was told of when it began
+--- @field totals dtls_core.Totals of what goes past Lua
+
 local function begin(handle, terms, ears, fields)
-  local begun, err, name = handle:recv_start(function (failure, data, from, flags)
+  local self = setmetatable(fields, Udp)
+  self.handle, self.queue, self.terms, self.ears = handle, handle, terms, ears
+  self.limit = terms.sendQueueSize or QUEUE_BYTES
+  -- One function for all that wait.
+  self.onSent = function (failure) self:_sent(failure) end
+  if not (self.borrowed or self.connected) then self.batch = Batch.new(self, handle) end
+  if self.batch then return self end
+  local begun, err, name = self:_receive()
+  if not begun then return nil, err, name end
+  return self
+end
+
+--- @private Has the handle receive.
+function Udp:_receive()
+  local ears = self.ears
+  return self.handle:recv_start(function (failure, data, from, flags)
     if failure then
       -- An ICMP error of some earlier datagram, such as ECONNREFUSED. Reading goes on.
       ears.onWarning(('%s: the UDP socket reported it on receiving'):format(failure), failure)
@@ -41,13 +73,6 @@ local function begin(handle, terms, ears, fields)
       ears.onDatagram(data, from.ip, from.port)
     end
   end)
-  if not begun then return nil, err, name end
-  local self = setmetatable(fields, Udp)
-  self.handle, self.queue, self.terms, self.ears = handle, handle, terms, ears
-  self.limit = terms.sendQueueSize or QUEUE_BYTES
-  -- One function for all that wait.
-  self.onSent = function (failure) self:_sent(failure) end
-  return self
 end
 
 -- The scope of a link-local address's text.
@@ -107,6 +132,7 @@ function Udp:connect(ip, port)
   local connected, err, name = self.handle:connect(self:_target(ip), port)
   if not connected then return nil, err, name end
   self.connected = true
+  if self.batch then self.batch:connected() end
   return true
 end
 
@@ -126,26 +152,40 @@ function Udp:send(datagram, ip, port)
   if not handle or (self.borrowed and handle:is_closing()) then
     return nil, 'ENOTCONN: the socket is closed', 'ENOTCONN'
   end
+  if self.scope then ip = self:_target(ip) end
+  if self.batch then return self.batch:send(datagram, ip, port) end
   -- A connected socket must not be told.
-  if self.connected then
-    ip, port = nil, nil
-  elseif self.scope then
-    ip = self:_target(ip)
-  end
+  if self.connected then ip, port = nil, nil end
   local sent, err, name = handle:try_send(datagram, ip, port)
   -- That is about an earlier datagram. This one has not been tried.
   if name == 'ECONNREFUSED' then sent, err, name = handle:try_send(datagram, ip, port) end
-  if sent then return true end
+  if sent then return self:_count(datagram) end
   if name ~= 'EAGAIN' then return nil, err, name end
+  return self:_queue(datagram, ip, port)
+end
+
+--- @private The handle has taken a datagram.
+function Udp:_count(datagram)
+  local counts = self.ears.counts
+  counts.datagramsOut = counts.datagramsOut + 1
+  counts.bytesOut = counts.bytesOut + #datagram
+  return true
+end
+
+--- @private Has a datagram wait until the socket can take it.
+--- @return true|nil sent, string? err, string? name, boolean? dropped
+function Udp:_queue(datagram, ip, port)
+  local handle = self.handle
+  if self.connected then ip, port = nil, nil end
   local waiting = handle:get_send_queue_size()
   -- One may always wait: else nothing would ever tell that there is room again.
   if waiting > 0 and waiting + #datagram > self.limit then
     self.full = true
     return nil, 'ENOBUFS: too many datagrams wait to be sent', 'ENOBUFS', true
   end
-  sent, err, name = handle:send(datagram, ip, port, self.onSent)
+  local sent, err, name = handle:send(datagram, ip, port, self.onSent)
   if not sent then return nil, err, name end
-  return true
+  return self:_count(datagram)
 end
 
 --- @private A datagram that waited is on its way, or lost.
@@ -155,6 +195,7 @@ function Udp:_sent(failure)
     if isEmpty and self.onEmpty then self.onEmpty() end
     return
   end
+  if isEmpty and self.batch then self.batch:relieve() end
   local drained = isEmpty and self.full
   if drained then self.full = false end
   local ears, thrown = self.ears, nil
@@ -190,15 +231,18 @@ end
 --- is called when that is done.
 function Udp:close(callback)
   local handle = self.handle
+  local failure = self.batch and self.batch:close()
   self.handle = nil
   if self.borrowed then
     sockets.giveBack(handle)
     if callback then loop.defer(callback) end
-    return
+  elseif handle:get_send_queue_count() == 0 then
+    handle:close(callback)
+  else
+    handle:recv_stop()
+    self.onEmpty = function () handle:close(callback) end
   end
-  if handle:get_send_queue_count() == 0 then return handle:close(callback) end
-  handle:recv_stop()
-  self.onEmpty = function () handle:close(callback) end
+  guard.raise(failure)
 end
 
 return Udp

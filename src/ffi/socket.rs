@@ -99,6 +99,29 @@ pub fn receive(socket: RawFd, buffer: &mut [u8]) -> io::Result<(usize, SocketAdd
     Ok((received as usize, address_of(&from).ok_or(io::ErrorKind::Unsupported)?))
 }
 
+/// Sends one datagram, without waiting: to an address, or to the one peer of a connected socket. sendto(2).
+///
+/// # Errors
+///
+/// EAGAIN where the socket's buffer is full; what the system says, or an earlier datagram met with.
+#[cfg(batches)]
+pub fn send(socket: RawFd, to: Option<&SocketAddr>, datagram: &[u8]) -> io::Result<()> {
+    let bytes = datagram.as_ptr().cast();
+    let call = |raw, length| {
+        // SAFETY: the datagram is alive and has that length, and so does the address, where there is one.
+        let sent = unsafe { libc::sendto(socket, bytes, datagram.len(), libc::MSG_DONTWAIT, raw, length) };
+        if sent < 0 {
+            Err(io::Error::last_os_error())
+        } else {
+            Ok(())
+        }
+    };
+    match to {
+        Some(address) => with_raw(address, call),
+        None => call(std::ptr::null(), 0),
+    }
+}
+
 /// Closes a descriptor. close(2); what it could complain of is nobody's to mend.
 pub fn close(socket: RawFd) {
     // SAFETY: takes a number alone.
@@ -125,29 +148,47 @@ pub fn most_descriptors() -> u64 {
     }
 }
 
-fn with_raw<T>(address: &SocketAddr, call: impl FnOnce(*const sockaddr, socklen_t) -> T) -> T {
+/// Room for an address of either family.
+#[repr(C)]
+pub union RawAddress {
+    v4: sockaddr_in,
+    v6: sockaddr_in6,
+}
+
+/// Writes an address as the system wants it. Returns its length.
+pub fn write_address(address: &SocketAddr, raw: &mut RawAddress) -> socklen_t {
     match address {
         SocketAddr::V4(v4) => {
             // SAFETY: zeros are a valid value of that plain type.
-            let mut raw: sockaddr_in = unsafe { zeroed() };
-            raw.sin_family = libc::AF_INET as _;
-            raw.sin_port = v4.port().to_be();
-            raw.sin_addr.s_addr = u32::from_ne_bytes(v4.ip().octets());
-            call(std::ptr::from_ref(&raw).cast(), size_of::<sockaddr_in>() as socklen_t)
+            let mut made: sockaddr_in = unsafe { zeroed() };
+            made.sin_family = libc::AF_INET as _;
+            made.sin_port = v4.port().to_be();
+            made.sin_addr.s_addr = u32::from_ne_bytes(v4.ip().octets());
+            raw.v4 = made;
+            size_of::<sockaddr_in>() as socklen_t
         }
         SocketAddr::V6(v6) => {
             // SAFETY: zeros are a valid value of that plain type.
-            let mut raw: sockaddr_in6 = unsafe { zeroed() };
-            raw.sin6_family = libc::AF_INET6 as _;
-            raw.sin6_port = v6.port().to_be();
-            raw.sin6_addr.s6_addr = v6.ip().octets();
-            raw.sin6_scope_id = v6.scope_id();
-            call(std::ptr::from_ref(&raw).cast(), size_of::<sockaddr_in6>() as socklen_t)
+            let mut made: sockaddr_in6 = unsafe { zeroed() };
+            made.sin6_family = libc::AF_INET6 as _;
+            made.sin6_port = v6.port().to_be();
+            made.sin6_addr.s6_addr = v6.ip().octets();
+            made.sin6_scope_id = v6.scope_id();
+            raw.v6 = made;
+            size_of::<sockaddr_in6>() as socklen_t
         }
     }
 }
 
-fn address_of(raw: &sockaddr_storage) -> Option<SocketAddr> {
+fn with_raw<T>(address: &SocketAddr, call: impl FnOnce(*const sockaddr, socklen_t) -> T) -> T {
+    // SAFETY: zeros are a valid value of either plain type.
+    let mut raw: RawAddress = unsafe { zeroed() };
+    let length = write_address(address, &mut raw);
+    call(std::ptr::from_ref(&raw).cast(), length)
+}
+
+/// Reads an address of the system's; `None` where it is of another family.
+pub fn address_of(raw: &sockaddr_storage) -> Option<SocketAddr> {
     let raw = std::ptr::from_ref(raw);
     // SAFETY: the storage is aligned for every kind of address and large enough; its family says which it holds.
     unsafe {

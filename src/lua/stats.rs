@@ -24,6 +24,12 @@ pub(super) fn session(lua: &Lua, counts: &Counts) -> LuaResult<LuaTable> {
 /// What the sessions of an endpoint have counted together.
 pub(super) fn totals(lua: &Lua, totals: &Totals) -> LuaResult<LuaTable> {
     let table = lua.create_table()?;
+    table.set("datagrams_in", totals.datagrams_in.get())?;
+    table.set("bytes_in", totals.bytes_in.get())?;
+    table.set("datagrams_out", totals.datagrams_out.get())?;
+    table.set("bytes_out", totals.bytes_out.get())?;
+    table.set("challenges", totals.challenges.get())?;
+    table.set("stale", totals.stale.get())?;
     table.set("messages_in", totals.messages_in.get())?;
     table.set("message_bytes_in", totals.message_bytes_in.get())?;
     table.set("messages_out", totals.messages_out.get())?;

@@ -36,6 +36,18 @@ pub struct Counts {
 /// The sums over all sessions of an endpoint, those that have ended included.
 #[derive(Debug, Default)]
 pub struct Totals {
+    /// Datagrams that came by a [`Transport`](crate::transport::Transport) and that Lua has not seen.
+    pub datagrams_in: Cell<u64>,
+    /// Their bytes.
+    pub bytes_in: Cell<u64>,
+    /// Datagrams that were sent by it.
+    pub datagrams_out: Cell<u64>,
+    /// Their bytes.
+    pub bytes_out: Cell<u64>,
+    /// Cookies that were sent by it.
+    pub challenges: Cell<u64>,
+    /// How many of them were for a hello with another one.
+    pub stale: Cell<u64>,
     /// See [`Counts::messages_in`].
     pub messages_in: Cell<u64>,
     /// See [`Counts::message_bytes_in`].
@@ -50,6 +62,27 @@ pub struct Totals {
     pub round_trips: Cell<u64>,
     /// The sum of their round-trip times, in milliseconds.
     pub round_trip_sum_ms: Cell<u64>,
+}
+
+#[cfg(batches)]
+impl Totals {
+    /// A datagram has come that Lua will not see.
+    pub(crate) fn received(&self, length: usize) {
+        add(&self.datagrams_in, 1);
+        add(&self.bytes_in, length as u64);
+    }
+
+    /// Datagrams were sent, and these bytes in all of them.
+    pub(crate) fn sent(&self, datagrams: u64, bytes: u64) {
+        add(&self.datagrams_out, datagrams);
+        add(&self.bytes_out, bytes);
+    }
+
+    /// A stranger was sent a cookie.
+    pub(crate) fn challenged(&self, stale: bool) {
+        add(&self.challenges, 1);
+        add(&self.stale, u64::from(stale));
+    }
 }
 
 /// Counts, and measures how long the peer takes to answer.

@@ -33,6 +33,15 @@ fn addresses_have_scopes() {
 }
 
 #[test]
+fn addresses_are_written_as_libuv_writes_them() {
+    for text in
+        ["127.0.0.1", "::", "::1", "::ffff:192.0.2.1", "::0.0.0.2", "::192.0.2.1", "2001:db8::1:0:0:1"]
+    {
+        assert_eq!(write_ip(read_address(text, 0).unwrap().ip()), text);
+    }
+}
+
+#[test]
 #[cfg(target_os = "linux")]
 fn a_socket_does_not_wait_and_is_not_inherited() {
     let socket = open(&terms("127.0.0.1:0")).unwrap();

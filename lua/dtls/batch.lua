@@ -1,0 +1,219 @@
+--- A socket that is read and written in batches, where the system can (Linux): `src/transport.rs` from Lua's
+--- side.
+---
+--- libuv's part is to say when there is something to read. What is there is then taken by `transport:take`,
+--- which hands a peer's message to us as such, answers strangers itself, and leaves all else to arrival.lua.
+--- What is sent meanwhile is gathered, and leaves when the batch has been looked at: a burst of answers costs
+--- little more than one. Whoever sends at another time sends at once.
+---
+--- When the socket's buffer is full, datagrams have to wait, and libuv has a queue for that. One descriptor
+--- cannot be watched twice, so until the queue is empty the handle reads as well: as on other systems.
+
+local core = require('dtls_core')
+local guard = require('dtls/guard')
+local loop = require('dtls/loop')
+local sockets = require('dtls/sockets')
+local uv = loop.uv
+
+-- How many batches in a row keep the loop from others' sockets and timers.
+local MOST_IN_A_ROW = 4
+
+--- @class (private) dtls.Batch
+--- @field private udp dtls.Udp
+--- @field private poll userdata
+--- @field private transport dtls_core.Transport
+--- @field private sessions table<integer, dtls.Session|false> by the number that the transport knows them by
+--- @field private free integer[] numbers that nobody has
+--- @field private count integer the largest number of all
+--- @field private paused boolean? the handle reads and writes for now
+local Batch = {}
+Batch.__index = Batch
+
+-- `take` says by a number what there is: see src/lua/transport.rs.
+local MESSAGE, STIRRED, DROPPED, ADMITTED = 1, 2, 3, 4
+
+--- Reads and writes a handle's socket from now on; nil where that cannot be done here, or is not wanted.
+--- @param udp dtls.Udp
+--- @param handle userdata
+--- @return dtls.Batch?
+function Batch.new(udp, handle)
+  if not core.transport or os.getenv('DTLS_TRANSPORT') == 'libuv' then return nil end
+  local fd = handle:fileno()
+  local poll = fd and uv.new_poll(fd)
+  if not poll then return nil end
+  local transport = core.transport(fd, udp.ears.totals)
+  local self = setmetatable({
+    udp = udp, poll = poll, transport = transport, sessions = {}, free = {}, count = 0,
+  }, Batch)
+  self.onReadable = function () self:_read() end
+  if transport and self:_watch() then return self end
+  if transport then transport:close() end
+  sockets.discard(poll)
+end
+
+--- @private Waits for datagrams, and for errors that the socket reports ("prioritized").
+function Batch:_watch()
+  return self.poll:start('rp', self.onReadable)
+end
+
+-- Takes what is left of a batch, to its end. What a handler throws leaves the rest to the next call.
+local function takeAll(self)
+  local ears, transport, sessions = self.udp.ears, self.transport, self.sessions
+  local now, wall = loop.now(), os.time()
+  while true do
+    local kind, a, b, c, d = transport:take(now, wall, ears.isIdle(), not ears.isBusy())
+    if kind == MESSAGE then
+      ears.onMessage(sessions[a], b, c)
+    elseif kind == nil then
+      return
+    elseif kind == STIRRED then
+      ears.onStirred(sessions[a])
+    elseif kind == DROPPED then
+      ears.onDropped(sessions[a], b, c)
+    elseif kind == ADMITTED then
+      ears.onAdmitted(a, b, c, d)
+    else
+      ears.onDatagram(a, b, c)
+    end
+  end
+end
+
+--- @private There is something to read, or an error to be told.
+function Batch:_read()
+  local ears, thrown = self.udp.ears, nil
+  -- A handler that is under way may be running the loop.
+  local told = ears.isTelling()
+  for _ = 1, MOST_IN_A_ROW do
+    local more, number = self.transport:receive()
+    if number then
+      -- That of some earlier datagram, such as ECONNREFUSED. Reading goes on.
+      local _, name = sockets.words(number)
+      thrown = guard.call(thrown, ears.onWarning,
+        ('%s: the UDP socket reported it on receiving'):format(name), name)
+    end
+    local finished
+    repeat
+      thrown, finished = guard.call(thrown, takeAll, self)
+      if not finished then thrown = guard.call(thrown, ears.afterFailure, told) end
+    until finished
+    thrown = self:flush(thrown)
+    if not more or self.closed or self.paused then break end
+  end
+  guard.raise(thrown)
+end
+
+--- Sends what was gathered. Returns the first failure of a handler.
+function Batch:flush(failure)
+  if self.transport:flush() then return failure end
+  return self:_takeBack(failure)
+end
+
+-- What the socket has not taken waits in the handle's queue, or is lost.
+function Batch:_takeBack(failure)
+  local onRefused = self.udp.ears.onRefused
+  local datagram, number, ip, port = self.transport:take_refused()
+  while datagram do
+    local sent, err, name, dropped = self:refused(number, datagram, ip, port)
+    if not sent then failure = guard.call(failure, onRefused, err, name, dropped, datagram, ip, port) end
+    datagram, number, ip, port = self.transport:take_refused()
+  end
+  return failure
+end
+
+--- Sends a datagram.
+--- @return true|nil sent, string? err, string? name, boolean? dropped
+function Batch:send(datagram, ip, port)
+  local sent, number = self.transport:send(datagram, ip, port)
+  if sent then return true end
+  return self:refused(number, datagram, ip, port)
+end
+
+--- Sees to a datagram that the transport has not sent, for a reason that has this number.
+--- @return true|nil sent, string? err, string? name, boolean? dropped
+function Batch:refused(number, datagram, ip, port)
+  local err, name = sockets.words(number)
+  if name ~= 'EAGAIN' and name ~= 'ENOBUFS' then return nil, err, name end
+  if not self.paused then
+    self.paused = true
+    self.transport:pause(true)
+    self.poll:stop()
+    self.udp:_receive()
+    -- Older ones go first.
+    guard.raise(self:_takeBack())
+  end
+  return self.udp:_queue(datagram, ip, port)
+end
+
+--- Nothing waits in the handle's queue any more. Goes on from the loop's next turn: it is the queue that says
+--- so, and libuv watches for it until it has.
+function Batch:relieve()
+  if not self.paused or self.relieving then return end
+  self.relieving = true
+  loop.defer(function ()
+    self.relieving = nil
+    local handle = self.udp.handle
+    if self.closed or handle:get_send_queue_count() > 0 then return end
+    handle:recv_stop()
+    self.paused = nil
+    self.transport:pause(false)
+    self:_watch()
+  end)
+end
+
+--- The socket has been connected to its one peer.
+function Batch:connected()
+  self.transport:connected()
+end
+
+--- Lets a gate answer strangers without a word to Lua, or nobody.
+--- @param gate dtls_core.Gate?
+function Batch:setGate(gate)
+  self.transport:set_gate(gate)
+end
+
+-- Gives a session a number.
+local function number(self, session)
+  local free = self.free
+  local made = free[#free]
+  if made then
+    free[#free] = nil
+  else
+    made = self.count + 1
+    self.count = made
+  end
+  self.sessions[made] = session
+  return made
+end
+
+--- Notes who is at an address: the first of a chain of sessions, or nobody.
+--- @param ip string
+--- @param port integer
+--- @param first dtls.Session?
+function Batch:place(ip, port, first)
+  if self.closed then return end
+  local transport = self.transport
+  local freed
+  if not first then
+    freed = transport:vacate(ip, port)
+  elseif first:_isAlone() then
+    freed = transport:place(ip, port, first._core, number(self, first), first._target)
+  else
+    freed = transport:place(ip, port)
+  end
+  if freed then
+    self.sessions[freed] = false
+    self.free[#self.free + 1] = freed
+  end
+end
+
+--- Gives the socket back, when all that was gathered has been sent. Returns the first failure of a handler.
+function Batch:close()
+  self.closed = true
+  local failure = self:flush()
+  self.poll:stop()
+  self.poll:close()
+  self.transport:close()
+  return failure
+end
+
+return Batch
