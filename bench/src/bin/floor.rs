@@ -1,8 +1,9 @@
 //! The yardstick: an echo server on the very OpenSSL that the module links, without Lua and without
 //! anything that the open Internet asks for but a cookie (`DTLSv1_listen(3)`).
 //!
-//! `floor HOST PORT CERT KEY [single|batch|gso]`: one system call for a datagram; or `recvmmsg`, and one call for
-//! a datagram sent; or segmentation offload as well, by which datagrams for one peer leave in one call.
+//! `floor HOST PORT CERT KEY [single|batch|gso|plain]`: one system call for a datagram; or `recvmmsg`, and one call
+//! for a datagram sent; or segmentation offload as well, by which datagrams for one peer leave in one call; or no
+//! DTLS at all. Any number of them can share a port.
 
 use foreign_types::ForeignTypeRef;
 use openssl::hash::MessageDigest;
@@ -13,6 +14,7 @@ use openssl::ssl::{
     SslVersion,
 };
 use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState, BATCH_SIZE};
+use socket2::{Domain, Socket, Type};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io::{self, IoSliceMut, Read, Write};
@@ -128,19 +130,27 @@ impl Server {
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [host, port, cert, key, rest @ ..] = &arguments[..] else {
-        eprintln!("usage: floor HOST PORT CERT KEY [single|batch|gso]");
+        eprintln!("usage: floor HOST PORT CERT KEY [single|batch|gso|plain]");
         std::process::exit(2);
     };
-    let address = format!("{host}:{port}");
-    let socket = UdpSocket::bind(&address).expect("bound");
+    let socket = bound(&format!("{host}:{port}"));
     println!("listening on {host} port {}", socket.local_addr().expect("an address").port());
     let server = Server::new(context(cert, key));
     match rest.first().map(String::as_str).unwrap_or("single") {
         "single" => one_by_one(server, &socket),
         "batch" => in_batches(server, &socket, false),
         "gso" => in_batches(server, &socket, true),
+        "plain" => plain(&socket),
         other => panic!("there is no way {other:?}"),
     }
+}
+
+fn bound(address: &str) -> UdpSocket {
+    let address: SocketAddr = address.parse().expect("an address");
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, None).expect("a socket");
+    socket.set_reuse_port(true).expect("a port to share");
+    socket.bind(&address.into()).expect("bound");
+    socket.into()
 }
 
 fn context(cert: &str, key: &str) -> SslContext {
@@ -177,6 +187,14 @@ fn one_by_one(mut server: Server, socket: &UdpSocket) {
         server.receive(&buffer[..length], peer, |datagram| {
             let _ = socket.send_to(datagram, peer);
         });
+    }
+}
+
+fn plain(socket: &UdpSocket) {
+    let mut buffer = vec![0; 65_536];
+    loop {
+        let Ok((length, peer)) = socket.recv_from(&mut buffer) else { continue };
+        let _ = socket.send_to(&buffer[..length], peer);
     }
 }
 
