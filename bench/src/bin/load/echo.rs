@@ -33,18 +33,26 @@ pub fn measure(options: &Options) -> Result<Value, String> {
         talk.go_on(&mut crowd)?;
     }
     (talk.echoes, talk.lost) = (0, 0);
-    let (begin, before) = (Instant::now(), cpu_time(&options.pids));
+    let (begin, before) = (Instant::now(), used(options));
     while begin.elapsed().as_secs_f64() < options.seconds {
         talk.go_on(&mut crowd)?;
     }
-    let (used, elapsed) = (cpu_time(&options.pids) - before, begin.elapsed());
+    let (after, elapsed) = (used(options), begin.elapsed());
+    let each: Vec<Duration> = after.iter().zip(before).map(|(after, before)| *after - before).collect();
+    let all: Duration = each.iter().sum();
+    let shares: Vec<f64> = each.iter().map(|one| one.as_secs_f64() / all.as_secs_f64()).collect();
     let (count, lost) = (talk.echoes, talk.lost);
     crowd.end_all();
     if count == 0 || lost * 20 > count {
         return Err(format!("{lost} of {} echoes did not come", count + lost));
     }
     let rate = (count as f64 / elapsed.as_secs_f64()).round();
-    Ok(json!({ "count": count, "cpu_us": per(count, used), "rate": rate, "lost": lost }))
+    Ok(json!({ "count": count, "cpu_us": per(count, all), "rate": rate, "lost": lost, "shares": shares }))
+}
+
+/// The processor time of each process.
+fn used(options: &Options) -> Vec<Duration> {
+    options.pids.iter().map(|&pid| cpu_time(&[pid])).collect()
 }
 
 /// What is under way.

@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 const LATE: Duration = Duration::from_millis(50);
 /// Where a hello has its random, behind the headers of record and message and the version.
 const RANDOM: usize = 13 + 12 + 2;
+/// Who keeps more than this of a stranger, in KiB, has not answered without keeping anything of it.
+const STATELESS: f64 = 0.1;
 
 pub fn measure(options: &Options) -> Result<Value, String> {
     let net = Net::new(options.server).expect("a socket");
@@ -32,6 +34,9 @@ pub fn measure(options: &Options) -> Result<Value, String> {
     let Flood { answered, lost, .. } = flood;
     if answered == 0 || lost * 20 > answered {
         return Err(format!("{lost} of {} hellos had no answer", answered + lost));
+    }
+    if growth / answered as f64 > STATELESS {
+        return Err(format!("the server keeps {:.1} KiB of every stranger", growth / answered as f64));
     }
     let rate = (answered as f64 / options.seconds).round();
     Ok(json!({
