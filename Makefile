@@ -58,25 +58,29 @@ demo: deps-demo build ## build, then run examples/demo.lua
 test: ## build, then run every test; the last line is the totals
 	@tools/test.sh
 
-# The module's own target directory, so that OpenSSL, the slow part, is built once for both.
-BENCH_CARGO = --manifest-path bench/Cargo.toml --target-dir $(TARGET)
+BENCH := --locked --manifest-path bench/Cargo.toml
 
+# In the module's own target directory, so that OpenSSL, the slow part, is built once for both.
 bench: deps-bench build ## compare with yardsticks and with others: bench/results/
-	cargo build --release --locked $(BENCH_CARGO)
+	cargo build --release $(BENCH) --target-dir $(TARGET)
 	bench/peers/build.sh
 	@eval "$$(make -s env)"; python=bench/target/venv/bin/python; [ -x "$$python" ] || python=python3; \
 	  "$$python" bench/run.py $(BENCH_FLAGS)
 
+# Not there: this builds the core without Lua, over the module of the same name.
 bench-core: ## measure the core alone: seal, open, handshake, gate, screen
-	cargo bench --locked $(BENCH_CARGO) --package dtls-bench-core
+	cargo bench $(BENCH) --target-dir bench/target --package dtls-bench-core
 
 # Always --release, so that OpenSSL, the slow part, is built once for everything.
 check: ## look for faults without running anything: formatting and lints
 	cargo fmt --check
+	cargo fmt --check --all --manifest-path bench/Cargo.toml
+	cargo fmt --check --all --manifest-path bench/peers/Cargo.toml
 	$(LUAROCKS) lint $(ROCKSPEC)
 	luacheck --quiet $(wildcard lua spec examples bench bin/*)
 	cargo clippy --release --locked --all-targets --no-default-features --features vendored -- -D warnings
 	cargo clippy --release --locked --all-targets -- -D warnings
+	cargo clippy --release $(BENCH) --target-dir $(TARGET) --workspace --all-targets -- -D warnings
 
 clean: ## remove everything that was built
 	rm -rf build lua_modules $(TARGET) bench/target bench/peers/target
