@@ -66,26 +66,32 @@ class Figures:
 
 
 def write(raw, folder, name):
-    """Writes NAME.md and its plots, and returns its text."""
+    """Writes NAME.md and its plots, and returns its text, which names no plots."""
     figures = Figures(raw)
-    parts = [head(raw), main_table(figures), notes(figures)]
-    plots = [('ratios', plot_ratios)]
+    sections = [(main_table(figures) + '\n\n' + notes(figures), 'ratios', plot_ratios)]
     if figures.points('sessions'):
-        parts += [sweep_table(figures, 'sessions', 'CPU µs a 64 B echo, by how many sessions there are', 'sessions')]
-        parts += [sweep_table(figures, 'sizes', 'CPU µs an echo, by its size', 'bytes')]
-        parts += [process_table(figures)]
-        plots += [('sessions', plot_sessions), ('sizes', plot_sizes), ('processes', plot_processes)]
-    text = '\n\n'.join(part for part in parts if part)
-    images = draw(figures, folder, name, plots)
-    (folder / f'{name}.md').write_text(text + '\n\n' + '\n'.join(images) + '\n')
-    return text
+        title = 'CPU µs a 64 B echo, by how many sessions there are'
+        sections.append((sweep_table(figures, 'sessions', title, 'sessions', since=100), 'sessions', plot_sessions))
+    if figures.points('sizes'):
+        sections.append((sweep_table(figures, 'sizes', 'CPU µs an echo, by its size', 'bytes'), 'sizes', plot_sizes))
+    if figures.points('processes'):
+        sections.append((process_table(figures), 'processes', plot_processes))
+    texts, page = [head(raw)], [head(raw)]
+    pyplot = start_drawing()
+    for text, kind, plot in sections:
+        texts.append(text)
+        page.append(text)
+        if pyplot:
+            page.append(draw(pyplot, figures, folder / f'{name}-{kind}.svg', plot))
+    (folder / f'{name}.md').write_text('\n\n'.join(page) + '\n')
+    return '\n\n'.join(texts)
 
 
 def head(raw):
     about = raw['machine']
     return (f"# What it costs\n\n`{raw['command']}`, {raw['date']}, commit {raw['commit']}; {about['processor']}, "
             f"{about['cores']} cores, {about['kernel']}.\nMedians of {raw['rounds']} alternating rounds of "
-            f"{raw['seconds']:g} s; × is the ratio to the floor with one system call a datagram; below each the range.")
+            f"{raw['seconds']:g} s, the range below; × is the ratio to the floor with one system call a datagram.")
 
 
 def main_table(figures):
@@ -98,7 +104,7 @@ def main_table(figures):
             middle.append(cell(value, base))
             ranges.append(f'{number(min(values))}–{number(max(values))}' if values else '')
         rows += [middle, ranges]
-    return table(['CPU or memory per'] + [title for title, _ in COLUMNS.values()], rows)
+    return table(['server'] + [title for title, _ in COLUMNS.values()], rows)
 
 
 def cell(value, base):
@@ -122,24 +128,35 @@ def table(titles, rows):
 
 def notes(figures):
     lines = []
+    # What a flood of hellos has left behind.
     for name in LABELS:
         growth = figures.all('table', name, 'hello', 'growth_kib')
         if growth:
             count = statistics.median(figures.all('table', name, 'hello', 'count'))
             lines.append(f'- {figures.label(name)}: grew by {statistics.median(growth):.0f} KiB (at most '
                          f'{max(growth):.0f}) in a flood of {count:.0f} hellos')
+    reasons = {}
     for (kind, name, point), failure in figures.failures.items():
-        lines.append(f'- {figures.label(name)}, {kind} {point}: {failure}')
+        what = COLUMNS[point][0] if kind == 'table' else f'{kind} {point}'
+        reasons.setdefault((figures.label(name), failure), []).append(what)
+    for (label, failure), what in reasons.items():
+        lines.append(f"- {label}: {failure} ({', '.join(what)})")
     return '\n'.join(lines)
 
 
-def sweep_table(figures, kind, title, unit):
+def sweep_table(figures, kind, title, unit, since=None):
+    """A row for each server; with `since`, how much more the last point costs than that one."""
     points = figures.points(kind)
+    titles = [unit] + [str(point) for point in points] + ([f'{points[-1]} to {since}'] if since else [])
     rows = []
     for name in figures.names(kind):
-        rows.append([figures.label(name)] + [cell(figures.median(kind, name, point), figures.median(kind, BASE, point))
-                                             for point in points])
-    return f'## {title}\n\n' + table([unit] + [str(point) for point in points], rows)
+        values = [figures.median(kind, name, point) for point in points]
+        row = [cell(value, figures.median(kind, BASE, point)) for value, point in zip(values, points)]
+        if since:
+            first = figures.median(kind, name, since)
+            row.append(f'×{values[-1] / first:.2f}' if first and values[-1] else NONE)
+        rows.append([figures.label(name)] + row)
+    return f'## {title}\n\n' + table(titles, rows)
 
 
 def process_table(figures):
@@ -161,27 +178,30 @@ def process_table(figures):
     return '## One process and two on one port\n\n' + table(titles, rows)
 
 
-def draw(figures, folder, name, plots):
+def start_drawing():
     try:
         import matplotlib
     except ImportError:
         print('dtls: there is no matplotlib, so there are no plots.', file=sys.stderr)
-        return []
+        return None
     matplotlib.use('svg')
     # The same picture of the same figures, byte for byte.
-    matplotlib.rcParams.update({'svg.hashsalt': 'dtls', 'font.size': 9, 'axes.grid': True, 'grid.alpha': 0.3})
+    matplotlib.rcParams.update({'svg.hashsalt': 'dtls', 'svg.fonttype': 'none'})
+    matplotlib.rcParams.update({'font.size': 9, 'axes.grid': True, 'grid.alpha': 0.3})
     from matplotlib import pyplot
-    images = []
-    for kind, plot in plots:
-        figure, axes = pyplot.subplots(figsize=(9, 5))
-        title = plot(figures, axes)
-        axes.set_title(title)
-        axes.legend()
-        figure.tight_layout()
-        figure.savefig(folder / f'{name}-{kind}.svg', metadata={'Date': None})
-        pyplot.close(figure)
-        images.append(f'![{title}]({name}-{kind}.svg)')
-    return images
+    return pyplot
+
+
+def draw(pyplot, figures, file, plot):
+    """Draws one, and returns what shows it on a page."""
+    figure, axes = pyplot.subplots(figsize=(9, 5))
+    title = plot(figures, axes)
+    axes.set_title(title)
+    axes.legend(loc='center left', bbox_to_anchor=(1, 0.5))
+    figure.tight_layout()
+    figure.savefig(file, metadata={'Date': None})
+    pyplot.close(figure)
+    return f'![{title}]({file.name})'
 
 
 def plain(label):
@@ -190,19 +210,21 @@ def plain(label):
 
 def plot_ratios(figures, axes):
     names = [name for name in figures.names('table') if name != BASE]
-    height = 0.8 / len(names)
     for at, name in enumerate(names):
         places, ratios = [], []
         for place, (column, (_, field)) in enumerate(COLUMNS.items()):
             value, base = (figures.median('table', who, column, field) for who in (name, BASE))
             if value and base:
-                places.append(place + (at - (len(names) - 1) / 2) * height)
+                # A little below one another, so that equals can be told apart.
+                places.append(place + (at / (len(names) - 1) - 0.5) * 0.6)
                 ratios.append(value / base)
-        axes.barh(places, ratios, height, label=plain(figures.label(name)))
-    axes.axvline(1, color='black', linewidth=1)
+        axes.plot(ratios, places, 'D' if name == 'dtls' else 'o', markersize=8 if name == 'dtls' else 5,
+                  label=plain(figures.label(name)))
+    axes.axvline(1, color='black', linewidth=1, label=plain(figures.label(BASE)))
     axes.set_xscale('log')
     ticks = [0.1, 0.2, 0.5, 1, 2, 5]
     axes.set_xticks(ticks, [f'{tick:g}' for tick in ticks])
+    axes.minorticks_off()
     axes.set_yticks(range(len(COLUMNS)), [title for title, _ in COLUMNS.values()])
     axes.invert_yaxis()
     return 'Cost as a ratio to the floor with one system call a datagram'

@@ -11,6 +11,7 @@ import os
 import pathlib
 import platform
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -68,6 +69,8 @@ class Server:
 
     def __init__(self, name, identity, core, port=0, secret=None):
         command, self.is_secure = SERVERS[name]
+        if not shutil.which(command[0]):
+            raise Failure('it could not be built')
         command = ['taskset', '-c', str(core)] + command + ['127.0.0.1', str(port)] + identity
         command += WAYS.get(name, []) + ([secret] if secret and name == 'dtls' else [])
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -112,7 +115,8 @@ class Bench:
         command += [str(word) for word in arguments[1:]]
         done = subprocess.run(command, capture_output=True, text=True, timeout=300)
         if done.returncode:
-            raise Failure((done.stderr.strip() or 'the load crashed').splitlines()[-1])
+            last = (done.stderr.strip() or 'the load crashed').splitlines()[-1]
+            raise Failure(last.removeprefix(f'load: {arguments[0]}: '))
         return json.loads(done.stdout)
 
     def note(self, of, measure):
