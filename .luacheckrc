@@ -1,4 +1,5 @@
 std = 'luajit'
+exclude_files = { 'bench/target' }
 max_line_length = 110
 files['spec'] = { std = '+busted' }
 -- Inside Luvit a program finds its arguments there.

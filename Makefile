@@ -3,15 +3,18 @@
 # Passed to `cargo build`. For plain Lua 5.1 instead of LuaJIT:
 #   make build CARGO_FLAGS='--no-default-features --features vendored,lua51'
 CARGO_FLAGS ?=
+# Passed to bench/run.py: --quick, --full, --rounds N.
+BENCH_FLAGS ?=
 
 TREE := $(CURDIR)/lua_modules
-BUILT := $(or $(CARGO_TARGET_DIR),target)/release/libdtls_core.$(if $(filter Darwin,$(shell uname)),dylib,so)
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+BUILT := $(TARGET)/release/libdtls_core.$(if $(filter Darwin,$(shell uname)),dylib,so)
 LUAROCKS := luarocks --lua-version 5.1
 ROCKSPEC := dtls-scm-1.rockspec
 
 # Goals are made in the order they are written; the parallel work is cargo's.
 .NOTPARALLEL:
-.PHONY: help lib build env deps deps-demo demo test check clean
+.PHONY: help lib build env deps deps-demo deps-bench demo test bench bench-core check clean
 # What `env` prints is for a shell to read, even when another make asks.
 MAKEFLAGS += --no-print-directory
 
@@ -46,19 +49,38 @@ deps: ## install the Debian packages that building, testing and checking need
 deps-demo: ## install the fewer packages that building and the demo need
 	@tools/deps.sh demo
 
+deps-bench: ## install the packages that building and measuring need
+	@tools/deps.sh bench
+
 demo: deps-demo build ## build, then run examples/demo.lua
 	@eval "$$(make -s env)" && luajit examples/demo.lua
 
 test: ## build, then run every test; the last line is the totals
 	@tools/test.sh
 
+BENCH := --locked --manifest-path bench/Cargo.toml
+
+# In the module's own target directory, so that OpenSSL, the slow part, is built once for both.
+bench: deps-bench build ## compare with yardsticks and with others: bench/results/
+	cargo build --release $(BENCH) --target-dir $(TARGET)
+	bench/peers/build.sh
+	@eval "$$(make -s env)"; python=bench/target/venv/bin/python; [ -x "$$python" ] || python=python3; \
+	  "$$python" bench/run.py $(BENCH_FLAGS)
+
+# Not there: this builds the core without Lua, over the module of the same name.
+bench-core: ## measure the core alone: seal, open, handshake, gate, screen
+	cargo bench $(BENCH) --target-dir bench/target --package dtls-bench-core
+
 # Always --release, so that OpenSSL, the slow part, is built once for everything.
 check: ## look for faults without running anything: formatting and lints
 	cargo fmt --check
+	cargo fmt --check --all --manifest-path bench/Cargo.toml
+	cargo fmt --check --all --manifest-path bench/peers/Cargo.toml
 	$(LUAROCKS) lint $(ROCKSPEC)
 	luacheck --quiet $(wildcard lua spec examples bench bin/*)
 	cargo clippy --release --locked --all-targets --no-default-features --features vendored -- -D warnings
 	cargo clippy --release --locked --all-targets -- -D warnings
+	cargo clippy --release $(BENCH) --target-dir $(TARGET) --workspace --all-targets -- -D warnings
 
 clean: ## remove everything that was built
-	rm -rf build lua_modules $(or $(CARGO_TARGET_DIR),target)
+	rm -rf build lua_modules $(TARGET) bench/target bench/peers/target

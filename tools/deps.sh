@@ -4,6 +4,7 @@
 #
 #   tools/deps.sh demo   what it takes to build the module and run it
 #   tools/deps.sh test   that, and what the specs and the lints use
+#   tools/deps.sh bench  what it takes to build the module and measure it
 
 set -euo pipefail
 
@@ -15,11 +16,13 @@ test=(
   tshark iproute2 iptables                 # to watch the wire and to trouble it
   faketime libfaketime python3
 )
+bench=("${demo[@]}" openssl python3 python3-venv util-linux)
 
 case ${1-} in
   demo) wanted=("${demo[@]}") ;;
   test) wanted=("${test[@]}") ;;
-  *) echo "usage: $0 demo|test" >&2; exit 2 ;;
+  bench) wanted=("${bench[@]}") ;;
+  *) echo "usage: $0 demo|test|bench" >&2; exit 2 ;;
 esac
 
 if ! command -v dpkg-query >/dev/null; then

@@ -1,13 +1,13 @@
-//! One DTLS client over a connected socket that does not block.
+//! One client: of DTLS, or of a server that echoes plain datagrams.
 
+use crate::net::Net;
+use foreign_types::ForeignTypeRef;
 use openssl::ssl::{
     ErrorCode, Ssl, SslContext, SslContextBuilder, SslMethod, SslMode, SslOptions, SslSession, SslStream,
     SslVerifyMode, SslVersion,
 };
-use quinn_udp::{Transmit, UdpSockRef, UdpSocketState};
-use socket2::{Domain, Protocol, Socket, Type};
 use std::io::{self, Read, Write};
-use std::net::SocketAddr;
+use std::rc::Rc;
 
 /// What every client of a run has in common.
 pub fn context(ciphers: &str) -> SslContext {
@@ -21,67 +21,12 @@ pub fn context(ciphers: &str) -> SslContext {
     builder.build()
 }
 
-/// A socket as OpenSSL's wire: a read is a datagram, and so is a write, unless they are gathered.
-pub struct Wire {
-    socket: Socket,
-    peer: SocketAddr,
-    state: UdpSocketState,
-    /// Datagrams that wait to be sent at once, all of one length.
-    gathered: Vec<u8>,
-    segment: usize,
-    gathers: bool,
-}
-
-impl Wire {
-    fn flush_gathered(&mut self) {
-        if self.gathered.is_empty() {
-            return;
-        }
-        let transmit = Transmit {
-            destination: self.peer,
-            ecn: None,
-            contents: &self.gathered,
-            segment_size: Some(self.segment),
-            src_ip: None,
-        };
-        // What does not fit is lost, as on any network.
-        let _ = self.state.try_send(UdpSockRef::from(&self.socket), &transmit);
-        self.gathered.clear();
-    }
-}
-
-impl Read for Wire {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        (&self.socket).read(buffer)
-    }
-}
-
-impl Write for Wire {
-    fn write(&mut self, datagram: &[u8]) -> io::Result<usize> {
-        if !self.gathers {
-            return match (&self.socket).write(datagram) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(datagram.len()),
-                other => other,
-            };
-        }
-        let full = self.gathered.len() + datagram.len() > 60_000
-            || self.gathered.len() / self.segment.max(1) >= self.state.max_gso_segments();
-        if datagram.len() != self.segment || full {
-            self.flush_gathered();
-            self.segment = datagram.len();
-        }
-        self.gathered.extend_from_slice(datagram);
-        Ok(datagram.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 /// A client.
-pub struct Client {
-    stream: SslStream<Wire>,
+pub enum Client {
+    /// Speaks DTLS 1.2.
+    Secure(SslStream<Wire>),
+    /// Sends its messages as they are.
+    Plain(Wire),
 }
 
 /// How far a handshake is.
@@ -96,31 +41,31 @@ pub enum Progress {
 }
 
 impl Client {
-    /// A client of `server`, which has sent nothing yet.
-    pub fn new(context: &SslContext, server: SocketAddr, earlier: Option<&SslSession>) -> io::Result<Client> {
-        let socket = Socket::new(Domain::for_address(server), Type::DGRAM, Some(Protocol::UDP))?;
-        socket.set_nonblocking(true)?;
-        socket.connect(&server.into())?;
-        let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
-        let mut ssl = Ssl::new(context)?;
-        ssl.set_mtu(1200)?;
+    /// A client that has sent nothing yet; without a context, a plain one.
+    pub fn new(context: Option<&SslContext>, wire: Wire, earlier: Option<&SslSession>) -> Client {
+        let Some(context) = context else { return Client::Plain(wire) };
+        let mut ssl = Ssl::new(context).expect("a session");
+        ssl.set_mtu(1200).expect("an mtu");
         ssl.set_connect_state();
         if let Some(session) = earlier {
             // SAFETY: the session was made by this very context.
-            unsafe { ssl.set_session(session)? };
+            unsafe { ssl.set_session(session).expect("a session to resume") };
         }
-        let wire = Wire { socket, peer: server, state, gathered: Vec::new(), segment: 0, gathers: false };
-        Ok(Client { stream: SslStream::new(ssl, wire)? })
+        Client::Secure(SslStream::new(ssl, wire).expect("a stream"))
     }
 
-    /// The socket, to be waited for.
-    pub fn socket(&self) -> &Socket {
-        &self.stream.get_ref().socket
+    /// Takes a datagram, to be read by what is called next.
+    pub fn feed(&mut self, datagram: &[u8]) {
+        let wire = self.wire();
+        wire.inbound.clear();
+        wire.inbound.extend_from_slice(datagram);
+        wire.unread = true;
     }
 
     /// Goes on with the handshake.
     pub fn shake_hands(&mut self) -> Progress {
-        match self.stream.do_handshake() {
+        let Client::Secure(stream) = self else { return Progress::Done };
+        match stream.do_handshake() {
             Ok(()) => Progress::Done,
             Err(error) if error.code() == ErrorCode::WANT_READ => Progress::Waits,
             Err(_) => Progress::Failed,
@@ -129,51 +74,133 @@ impl Client {
 
     /// Retransmits, if it is time to.
     pub fn tick(&mut self) {
-        use foreign_types::ForeignTypeRef;
         const DTLS_CTRL_HANDLE_TIMEOUT: i32 = 74;
+        let Client::Secure(stream) = self else { return };
         // SAFETY: the pointer is that of a live SSL, and this control takes no argument.
         unsafe {
-            openssl_sys::SSL_ctrl(
-                self.stream.ssl().as_ptr(),
-                DTLS_CTRL_HANDLE_TIMEOUT,
-                0,
-                std::ptr::null_mut(),
-            )
+            openssl_sys::SSL_ctrl(stream.ssl().as_ptr(), DTLS_CTRL_HANDLE_TIMEOUT, 0, std::ptr::null_mut())
         };
     }
 
     /// From now on what is sent is gathered until [`Client::flush`], and leaves in one system call (GSO).
     pub fn gather(&mut self) {
-        self.stream.get_mut().gathers = true;
+        self.wire().gathers = true;
     }
 
     /// Sends a message.
-    pub fn send(&mut self, message: &[u8]) -> bool {
-        self.stream.ssl_write(message).is_ok()
+    pub fn send(&mut self, message: &[u8]) {
+        // A message that cannot be sent is missed later.
+        let _ = match self {
+            Client::Secure(stream) => stream.ssl_write(message).is_ok(),
+            Client::Plain(wire) => wire.write(message).is_ok(),
+        };
     }
 
     /// Sends what was gathered.
     pub fn flush(&mut self) {
-        self.stream.get_mut().flush_gathered();
+        self.wire().flush_gathered();
     }
 
-    /// Takes the next message that has come.
+    /// Takes the next message of the datagram that was fed.
     pub fn receive(&mut self, buffer: &mut [u8]) -> Option<usize> {
-        self.stream.ssl_read(buffer).ok()
+        match self {
+            Client::Secure(stream) => stream.ssl_read(buffer).ok(),
+            Client::Plain(wire) => wire.read(buffer).ok(),
+        }
     }
 
     /// The session, to be resumed.
     pub fn session(&self) -> Option<SslSession> {
-        self.stream.ssl().session().map(ToOwned::to_owned)
+        match self {
+            Client::Secure(stream) => stream.ssl().session().map(ToOwned::to_owned),
+            Client::Plain(_) => None,
+        }
     }
 
     /// Whether it resumes one.
     pub fn resumes(&self) -> bool {
-        self.stream.ssl().session_reused()
+        matches!(self, Client::Secure(stream) if stream.ssl().session_reused())
     }
 
     /// Says goodbye.
-    pub fn close(mut self) {
-        let _ = self.stream.shutdown();
+    pub fn close(self) {
+        if let Client::Secure(mut stream) = self {
+            let _ = stream.shutdown();
+            stream.get_mut().flush_gathered();
+        }
+    }
+
+    fn wire(&mut self) -> &mut Wire {
+        match self {
+            Client::Secure(stream) => stream.get_mut(),
+            Client::Plain(wire) => wire,
+        }
+    }
+}
+
+/// What a client reads from and writes to: a read is a datagram, and so is a write, unless they are gathered.
+pub struct Wire {
+    net: Rc<Net>,
+    number: u32,
+    inbound: Vec<u8>,
+    unread: bool,
+    /// Datagrams that wait to be sent at once, all of one length.
+    gathered: Vec<u8>,
+    segment: usize,
+    gathers: bool,
+}
+
+impl Wire {
+    /// That of the client of this number.
+    pub fn new(net: &Rc<Net>, number: u32) -> Wire {
+        let net = net.clone();
+        Wire {
+            net,
+            number,
+            inbound: Vec::new(),
+            unread: false,
+            gathered: Vec::new(),
+            segment: 0,
+            gathers: false,
+        }
+    }
+
+    fn flush_gathered(&mut self) {
+        if !self.gathered.is_empty() {
+            self.net.send(self.number, &self.gathered, self.segment);
+            self.gathered.clear();
+        }
+    }
+}
+
+impl Read for Wire {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if !std::mem::take(&mut self.unread) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let length = self.inbound.len().min(buffer.len());
+        buffer[..length].copy_from_slice(&self.inbound[..length]);
+        Ok(length)
+    }
+}
+
+impl Write for Wire {
+    fn write(&mut self, datagram: &[u8]) -> io::Result<usize> {
+        if !self.gathers {
+            self.net.send(self.number, datagram, datagram.len());
+            return Ok(datagram.len());
+        }
+        let full = self.gathered.len() + datagram.len() > 60_000
+            || self.gathered.len() / self.segment.max(1) >= self.net.most_segments();
+        if datagram.len() != self.segment || full {
+            self.flush_gathered();
+            self.segment = datagram.len();
+        }
+        self.gathered.extend_from_slice(datagram);
+        Ok(datagram.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }

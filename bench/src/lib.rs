@@ -1,4 +1,6 @@
 //! What the load generator and the yardsticks share.
 
 pub mod client;
+pub mod crowd;
+pub mod net;
 pub mod process;

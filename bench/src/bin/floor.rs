@@ -1,22 +1,23 @@
 //! The yardstick: an echo server on the very OpenSSL that the module links, without Lua and without
 //! anything that the open Internet asks for but a cookie (`DTLSv1_listen(3)`).
 //!
-//! `floor HOST PORT CERT KEY [single|batch|gso]`: one system call for a datagram; or `recvmmsg`, and one call for
-//! a datagram sent; or segmentation offload as well, by which datagrams for one peer leave in one call.
+//! `floor HOST PORT CERT KEY [single|batch|gso|plain]`: one system call for a datagram; or `recvmmsg`, and one call
+//! for a datagram sent; or segmentation offload as well, by which datagrams for one peer leave in one call; or no
+//! DTLS at all. Any number of them can share a port.
 
 use foreign_types::ForeignTypeRef;
-use openssl::hash::MessageDigest;
-use openssl::pkey::PKey;
-use openssl::sign::Signer;
+use hmac::{Hmac, KeyInit, Mac};
 use openssl::ssl::{
     ErrorCode, Ssl, SslContext, SslContextBuilder, SslFiletype, SslMethod, SslMode, SslOptions, SslStream,
     SslVersion,
 };
 use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState, BATCH_SIZE};
-use std::cell::RefCell;
+use sha2::Sha256;
+use socket2::{Domain, Socket, Type};
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::io::{self, IoSliceMut, Read, Write};
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 
 extern "C" {
     fn DTLSv1_listen(ssl: *mut openssl_sys::SSL, client: *mut openssl_sys::BIO_ADDR) -> i32;
@@ -25,7 +26,8 @@ extern "C" {
 
 thread_local! {
     /// Whose datagram it is: for the cookie.
-    static PEER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    static PEER: Cell<SocketAddr> = const { Cell::new(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0)) };
+    static SECRET: Hmac<Sha256> = Hmac::new_from_slice(&[7; 32]).expect("a key");
 }
 
 /// One datagram in, any number out.
@@ -33,7 +35,20 @@ thread_local! {
 struct Wire {
     inbound: Vec<u8>,
     unread: bool,
-    outbound: Vec<Vec<u8>>,
+    outbound: Vec<u8>,
+    /// Where each datagram to be sent ends.
+    ends: Vec<usize>,
+}
+
+impl Wire {
+    fn drain(&mut self, mut send: impl FnMut(&[u8])) {
+        let mut start = 0;
+        for end in self.ends.drain(..) {
+            send(&self.outbound[start..end]);
+            start = end;
+        }
+        self.outbound.clear();
+    }
 }
 
 impl Read for Wire {
@@ -49,7 +64,8 @@ impl Read for Wire {
 
 impl Write for Wire {
     fn write(&mut self, datagram: &[u8]) -> io::Result<usize> {
-        self.outbound.push(datagram.to_vec());
+        self.outbound.extend_from_slice(datagram);
+        self.ends.push(self.outbound.len());
         Ok(datagram.len())
     }
 
@@ -84,63 +100,76 @@ impl Server {
     }
 
     /// Takes a datagram, and gives what is to be sent to `send`.
-    fn receive(&mut self, datagram: &[u8], peer: SocketAddr, mut send: impl FnMut(&[u8])) {
-        let known = self.peers.remove(&peer);
-        let stranger = known.is_none();
-        let mut stream = known.unwrap_or_else(|| self.stranger());
-        let wire = stream.get_mut();
-        wire.inbound.clear();
-        wire.inbound.extend_from_slice(datagram);
-        wire.unread = true;
-        let mut stays = true;
-        if stranger {
-            PEER.with_borrow_mut(|bytes| *bytes = peer.to_string().into_bytes());
-            // SAFETY: both pointers are live.
-            stays = unsafe { DTLSv1_listen(stream.ssl().as_ptr(), self.client) } == 1;
-        }
-        if stays {
-            if !stream.ssl().is_init_finished() {
-                let _ = stream.do_handshake();
+    fn receive(&mut self, datagram: &[u8], peer: SocketAddr, send: impl FnMut(&[u8])) {
+        if let Some(stream) = self.peers.get_mut(&peer) {
+            feed(stream, datagram);
+            let stays = serve(stream, &mut self.scratch);
+            stream.get_mut().drain(send);
+            if !stays {
+                self.peers.remove(&peer);
             }
-            while stream.ssl().is_init_finished() {
-                match stream.ssl_read(&mut self.scratch) {
-                    Ok(length) => {
-                        let _ = stream.ssl_write(&self.scratch[..length]);
-                    }
-                    Err(error) => {
-                        stays = error.code() == ErrorCode::WANT_READ;
-                        break;
-                    }
-                }
-            }
+            return;
         }
-        for datagram in stream.get_mut().outbound.drain(..) {
-            send(&datagram);
-        }
+        let mut stream = self.stranger();
+        feed(&mut stream, datagram);
+        PEER.set(peer);
+        // SAFETY: both pointers are live.
+        let is_admitted = unsafe { DTLSv1_listen(stream.ssl().as_ptr(), self.client) } == 1;
+        let stays = is_admitted && serve(&mut stream, &mut self.scratch);
+        stream.get_mut().drain(send);
         if stays {
             self.peers.insert(peer, stream);
-        } else if stranger {
+        } else if !is_admitted {
             self.spare = Some(stream);
         }
     }
 }
 
+fn feed(stream: &mut SslStream<Wire>, datagram: &[u8]) {
+    let wire = stream.get_mut();
+    wire.inbound.clear();
+    wire.inbound.extend_from_slice(datagram);
+    wire.unread = true;
+}
+
+/// Goes on with the handshake, or echoes. Says whether the session stays.
+fn serve(stream: &mut SslStream<Wire>, scratch: &mut [u8]) -> bool {
+    if !stream.ssl().is_init_finished() {
+        let _ = stream.do_handshake();
+    }
+    while stream.ssl().is_init_finished() {
+        match stream.ssl_read(scratch) {
+            Ok(length) => drop(stream.ssl_write(&scratch[..length])),
+            Err(error) => return error.code() == ErrorCode::WANT_READ,
+        }
+    }
+    true
+}
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [host, port, cert, key, rest @ ..] = &arguments[..] else {
-        eprintln!("usage: floor HOST PORT CERT KEY [single|batch|gso]");
+        eprintln!("usage: floor HOST PORT CERT KEY [single|batch|gso|plain]");
         std::process::exit(2);
     };
-    let address = format!("{host}:{port}");
-    let socket = UdpSocket::bind(&address).expect("bound");
+    let socket = bound(&format!("{host}:{port}"));
     println!("listening on {host} port {}", socket.local_addr().expect("an address").port());
     let server = Server::new(context(cert, key));
     match rest.first().map(String::as_str).unwrap_or("single") {
         "single" => one_by_one(server, &socket),
         "batch" => in_batches(server, &socket, false),
         "gso" => in_batches(server, &socket, true),
+        "plain" => plain(&socket),
         other => panic!("there is no way {other:?}"),
     }
+}
+
+fn bound(address: &str) -> UdpSocket {
+    let address: SocketAddr = address.parse().expect("an address");
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, None).expect("a socket");
+    socket.set_reuse_port(true).expect("a port to share");
+    socket.bind(&address.into()).expect("bound");
+    socket.into()
 }
 
 fn context(cert: &str, key: &str) -> SslContext {
@@ -162,12 +191,14 @@ fn context(cert: &str, key: &str) -> SslContext {
 }
 
 fn cookie_for_peer() -> [u8; 32] {
-    let key = PKey::hmac(&[7; 32]).expect("a key");
-    let mut signer = Signer::new(MessageDigest::sha256(), &key).expect("a signer");
-    PEER.with_borrow(|peer| signer.update(peer)).expect("signed");
-    let mut cookie = [0; 32];
-    signer.sign(&mut cookie).expect("signed");
-    cookie
+    let mut mac = SECRET.with(Hmac::clone);
+    let peer = PEER.get();
+    match peer.ip() {
+        IpAddr::V4(address) => mac.update(&address.octets()),
+        IpAddr::V6(address) => mac.update(&address.octets()),
+    }
+    mac.update(&peer.port().to_be_bytes());
+    mac.finalize().into_bytes().into()
 }
 
 fn one_by_one(mut server: Server, socket: &UdpSocket) {
@@ -177,6 +208,14 @@ fn one_by_one(mut server: Server, socket: &UdpSocket) {
         server.receive(&buffer[..length], peer, |datagram| {
             let _ = socket.send_to(datagram, peer);
         });
+    }
+}
+
+fn plain(socket: &UdpSocket) {
+    let mut buffer = vec![0; 65_536];
+    loop {
+        let Ok((length, peer)) = socket.recv_from(&mut buffer) else { continue };
+        let _ = socket.send_to(&buffer[..length], peer);
     }
 }
 
