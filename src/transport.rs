@@ -141,7 +141,7 @@ impl Transport {
     }
 
     /// Receives a batch, if the last one has been taken. From now on what is sent is gathered. Says whether more
-    /// may be there.
+    /// is likely to be there.
     ///
     /// # Errors
     ///
@@ -149,13 +149,7 @@ impl Transport {
     pub fn receive(&mut self) -> io::Result<bool> {
         let Some(socket) = self.socket else { return Ok(false) };
         self.gathers = true;
-        if !self.inbox.is_empty() {
-            return Ok(true);
-        }
-        match self.inbox.fill(socket) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
-            other => other,
-        }
+        Ok(self.inbox.len() > 0 || self.inbox.fill(socket)? == ffi::batch::MOST)
     }
 
     /// Takes the next datagram of the batch. `now` is the sessions' time and `wall_seconds` the gate's. Whether
