@@ -230,7 +230,7 @@ impl End {
     /// The questions it has asked, with their numbers.
     pub fn questions(&self) -> Vec<(u32, Question)> {
         let question = |output: &Output| match output {
-            Output::Question(number, question) => Some((*number, question.clone())),
+            Output::Question(number, question) => Some((*number, (**question).clone())),
             _ => None,
         };
         self.said.iter().filter_map(question).collect()
