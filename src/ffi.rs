@@ -8,7 +8,7 @@ pub mod socket;
 
 use crate::datagram_bio::Wire;
 use foreign_types::{ForeignType, ForeignTypeRef};
-use libc::{c_char, c_int, c_long, c_uint, c_void, timeval};
+use libc::{c_char, c_int, c_long, c_uint, c_ulong, c_void, timeval};
 use once_cell::sync::{Lazy, OnceCell};
 use openssl::asn1::{Asn1IntegerRef, Asn1ObjectRef, Asn1OctetStringRef};
 use openssl::bn::BigNum;
@@ -49,6 +49,7 @@ extern "C" {
     fn BIO_ADDR_free(address: *mut BioAddr);
     fn DTLSv1_listen(ssl: *mut sys::SSL, client: *mut BioAddr) -> c_int;
     fn DTLS_set_timer_cb(ssl: *mut sys::SSL, callback: TimerCallback);
+    fn ERR_peek_error() -> c_ulong;
     fn SSL_free_buffers(ssl: *mut sys::SSL) -> c_int;
     fn SSL_CTX_use_psk_identity_hint(context: *mut sys::SSL_CTX, hint: *const c_char) -> c_int;
     fn SSL_get_psk_identity_hint(ssl: *const sys::SSL) -> *const c_char;
@@ -98,8 +99,13 @@ pub fn init() {
 /// Empties this thread's error queue. Call it before each call into libssl, whose SSL_get_error(3)
 /// takes a stale entry for the call's own, and after, so that ours is nobody's stale entry.
 pub fn clear_errors() {
-    // SAFETY: touches nothing but OpenSSL's own thread-local queue.
-    unsafe { sys::ERR_clear_error() }
+    // SAFETY: touches nothing but OpenSSL's own thread-local queue. Looking whether there is anything in it, as
+    // there hardly ever is, costs a tenth of clearing all sixteen places.
+    unsafe {
+        if ERR_peek_error() != 0 {
+            sys::ERR_clear_error();
+        }
+    }
 }
 
 /// Whether this OpenSSL has DTLS 1.3: if so, a context can be told to go so far.
