@@ -2,6 +2,8 @@
 //! signatures. All hand-written `unsafe` lives here.
 #![allow(unsafe_code)]
 
+#[cfg_attr(not(all(feature = "vendored", target_os = "linux")), path = "ffi/blocks_of_the_library.rs")]
+pub mod blocks;
 pub mod heap;
 pub mod raw_key;
 pub mod socket;
@@ -88,6 +90,7 @@ const INIT_NO_ATEXIT: u64 = 0x0008_0000;
 /// meant for another OpenSSL than ours. Must come before anything else of OpenSSL.
 pub fn init() {
     static INIT: Lazy<()> = Lazy::new(|| {
+        blocks::install();
         // SAFETY: OPENSSL_init_ssl(3) takes any flags and a null settings pointer. NO_ATEXIT,
         // because the host may unload this module before the process ends.
         unsafe { sys::OPENSSL_init_ssl(INIT_NO_LOAD_CONFIG | INIT_NO_ATEXIT, std::ptr::null_mut()) };
