@@ -11,9 +11,11 @@
 //! - The buffers that **records** are read into and sealed in (16 594 to 16 724 bytes), taken for each record and given
 //!   back. The one that was given back last is taken first, and is in the processor's cache still.
 //!
-//! All else is the C library's. Blocks come from chunks that are mapped once and used again for blocks of as
-//! many pages; what is free goes back to the system with [`trim`].
+//! All else is the C library's, though what is small is kept at hand for a while ([`spares`]). Blocks come from
+//! chunks that are mapped once and used again for blocks of as many pages; what is free goes back to the system
+//! with [`trim`].
 
+mod spares;
 #[cfg(test)]
 mod tests;
 
@@ -92,6 +94,7 @@ pub fn discard(leavings: Leavings) {
 
 /// Gives the pages of free blocks back to the system.
 pub fn trim() {
+    spares::free_all();
     pool().trim();
 }
 
@@ -265,7 +268,7 @@ unsafe extern "C" fn malloc(bytes: usize, file: *const c_char, _line: c_int) -> 
         return null_mut();
     }
     // SAFETY: malloc(3) takes any number.
-    unsafe { libc::malloc(bytes) }
+    spares::take(bytes).unwrap_or_else(|| unsafe { libc::malloc(bytes) })
 }
 
 unsafe extern "C" fn realloc(
@@ -303,7 +306,11 @@ unsafe extern "C" fn free(block: *mut c_void, _file: *const c_char, _line: c_int
         return;
     }
     // SAFETY: it is what `malloc` or `realloc` has from the C library, and nobody has freed it.
-    unsafe { libc::free(block) };
+    unsafe {
+        if !spares::keep(block) {
+            libc::free(block);
+        }
+    }
 }
 
 // Neither of these two may be inlined: what OpenSSL asks for a thousand times in a handshake are small blocks.
