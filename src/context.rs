@@ -10,6 +10,7 @@ use crate::psk::{self, Psk};
 use crate::raw_key::Types;
 use crate::reassembly::Expect;
 use crate::resumption::{self, Earlier};
+use crate::retired::Retired;
 use crate::srtp;
 use crate::suites::{self, Authentication};
 use crate::trust::{self, Trust};
@@ -38,6 +39,7 @@ pub struct Context {
     trust: Trust,
     /// See [`resumption`].
     policy: [u8; 32],
+    retired: Retired,
 }
 
 /// Whom a client wants to talk to: the name that the certificate must be for.
@@ -130,7 +132,7 @@ impl Context {
         }
         ffi::clear_errors();
         let policy = resumption::policy(&config, &identities, &trust, &suites);
-        Ok(Context { ssl, config, suites, identities, trust, policy })
+        Ok(Context { ssl, config, suites, identities, trust, policy, retired: Retired::default() })
     }
 
     /// Whether servers can be made of this context.
@@ -207,6 +209,11 @@ impl Context {
     /// What all its sessions rest on, for none to be resumed under other rules.
     pub(crate) fn policy(&self) -> &[u8; 32] {
         &self.policy
+    }
+
+    /// What its sessions leave behind when their handshakes are complete.
+    pub(crate) fn retired(&self) -> &Retired {
+        &self.retired
     }
 
     /// What a server of this context expects to hear.

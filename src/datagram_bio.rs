@@ -9,17 +9,23 @@
 
 use crate::record;
 use bytes::Bytes;
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 
 /// What lies between OpenSSL and the network.
 #[derive(Debug, Default)]
 pub struct Wire {
-    /// The record that the next read returns. Kept when read, for its memory.
-    inbound: Vec<u8>,
-    unread: bool,
+    /// The record that the next read returns.
+    inbound: Option<Vec<u8>>,
     outbound: VecDeque<Bytes>,
     plaintext_offset: u64,
+}
+
+thread_local! {
+    /// The memory of the record that was read last, for the next one on any wire: one that lies out is read
+    /// within the call that has laid it out.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 impl Wire {
@@ -31,9 +37,10 @@ impl Wire {
 
     /// Lays one record out to be read. One that nobody read is gone.
     pub fn feed(&mut self, record: &[u8]) {
-        self.inbound.clear();
-        self.inbound.extend_from_slice(record);
-        self.unread = true;
+        let mut buffer = self.inbound.take().unwrap_or_else(|| SPARE.take());
+        buffer.clear();
+        buffer.extend_from_slice(record);
+        self.inbound = Some(buffer);
     }
 
     /// Takes the next datagram that OpenSSL wrote.
@@ -45,12 +52,10 @@ impl Wire {
 impl Read for Wire {
     /// One record, whole: OpenSSL's buffer is larger than any record may be.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if !self.unread {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        self.unread = false;
-        let length = self.inbound.len().min(buffer.len());
-        buffer[..length].copy_from_slice(&self.inbound[..length]);
+        let record = self.inbound.take().ok_or(io::ErrorKind::WouldBlock)?;
+        let length = record.len().min(buffer.len());
+        buffer[..length].copy_from_slice(&record[..length]);
+        SPARE.set(record);
         Ok(length)
     }
 }

@@ -4,6 +4,7 @@
 use crate::datagram_bio::Wire;
 use crate::error::{Error, Name};
 use crate::ffi;
+use crate::ffi::blocks::{self, Leavings};
 use crate::record::MAX_PLAINTEXT;
 use bytes::Bytes;
 use openssl::error::ErrorStack;
@@ -14,6 +15,8 @@ use std::time::Duration;
 /// One OpenSSL connection over a [`Wire`].
 pub struct Engine {
     tls: SslStream<Wire>,
+    /// What the handshake will leave behind, from its first step until it is complete.
+    leavings: Option<Leavings>,
 }
 
 /// Why reading came to an end.
@@ -44,7 +47,7 @@ impl Engine {
         let made = ssl.and_then(|ssl| SslStream::new(ssl, Wire::new(plaintext_offset)));
         ffi::clear_errors();
         match made {
-            Ok(tls) => Ok(Engine { tls }),
+            Ok(tls) => Ok(Engine { tls, leavings: None }),
             Err(stack) => {
                 Err(Error::new(Name::Handshake, format!("OpenSSL cannot start a session: {stack}")))
             }
@@ -73,14 +76,25 @@ impl Engine {
     ///
     /// What OpenSSL has ended it for. Its alert is among the datagrams.
     pub fn shake_hands(&mut self) -> Result<bool, Error> {
-        self.call(|tls| match tls.do_handshake() {
+        let step = |tls: &mut SslStream<Wire>| match tls.do_handshake() {
             Ok(()) => Ok(true),
             Err(error) if error.code() == ErrorCode::WANT_READ => {
                 ffi::free_buffers(tls);
                 Ok(false)
             }
             Err(error) => Err(Error::handshake(tls.ssl(), error.ssl_error())),
-        })
+        };
+        let (outcome, leavings) = match self.leavings {
+            Some(leavings) => (self.call(step), leavings),
+            None => blocks::beginning(|| self.call(step)),
+        };
+        self.leavings = Some(leavings);
+        outcome
+    }
+
+    /// What the handshake leaves behind, now that it is complete.
+    pub fn leavings(&self) -> Leavings {
+        self.leavings.unwrap_or_default()
     }
 
     /// Reads the message of the record that was fed, if it holds one: a record never holds two.

@@ -72,6 +72,7 @@ pub mod raw_key;
 pub mod reassembly;
 pub mod record;
 pub mod resumption;
+pub mod retired;
 pub mod screen;
 pub mod session;
 pub mod shape;
@@ -101,12 +102,18 @@ pub use question::{Answer, Question};
 pub use session::{Counts, Deadlines, Session, Terms, Totals};
 pub use ticket::TicketKeys;
 
-/// The OpenSSL this module runs on, as it names itself: `OpenSSL 3.6.3 9 Jun 2026`.
+/// The OpenSSL this module runs on, as it names itself: `OpenSSL 3.6.3 9 Jun 2026`. Sees that it is ready.
 pub fn openssl_version() -> &'static str {
+    ffi::init();
     openssl::version::version()
 }
 
 /// Gives memory that is free back to the system, where the C library does not by itself.
 pub fn trim_heap() {
     ffi::heap::trim();
+}
+
+/// How many bytes OpenSSL has in use that are not in the C library's heap.
+pub fn bytes_in_blocks() -> usize {
+    ffi::blocks::in_use()
 }

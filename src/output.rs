@@ -21,7 +21,7 @@ pub enum Output {
     Message(Bytes),
     /// Decide this, now or later, and call [`answer`](crate::Session::answer) with the number. The
     /// handshake waits, and its deadline does not.
-    Question(u32, Question),
+    Question(u32, Box<Question>),
     /// Add this line, which has no end yet, to the key log: whoever has it and a capture of the
     /// session can read everything in it (the format of NSS, SSL_CTX_set_keylog_callback(3)). Only
     /// where the [`Config`](crate::Config) wants it.

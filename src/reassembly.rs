@@ -241,7 +241,10 @@ impl Reassembly {
         let next = self.next;
         self.drafts.retain(|other| ahead(other.sequence, next) < WINDOW);
         self.cost = self.drafts.iter().map(Draft::cost).sum();
-        let body: Vec<u8> = draft.pieces.into_iter().flat_map(|piece| piece.bytes).collect();
+        let mut pieces = draft.pieces.into_iter().map(|piece| piece.bytes);
+        // Most messages come in one piece.
+        let mut body = pieces.next().unwrap_or_default();
+        pieces.for_each(|piece| body.extend_from_slice(&piece));
         if draft.kind == kind::HELLO_VERIFY_REQUEST {
             self.verify_request.clone_from(&body);
             // The server keeps nothing of us yet, so what is here already answers another hello: that of

@@ -4,7 +4,7 @@ use super::*;
 use crate::desk::Desk;
 use crate::ticket::TicketKey;
 use foreign_types::ForeignTypeRef;
-use libc::{c_uchar, c_ulong};
+use libc::c_uchar;
 use openssl::cipher::Cipher;
 use openssl::cipher_ctx::CipherCtxRef;
 use openssl::ssl::{SslSession, SslSessionRef};

@@ -156,7 +156,7 @@ fn poll(lua: &Lua, session: &mut Session) -> LuaResult<MultiValue> {
         Output::Connected => (Kind::Connected as u8).into_lua_multi(lua),
         Output::Message(message) => (Kind::Message as u8, lua.create_string(message)?).into_lua_multi(lua),
         Output::Question(number, asked) => {
-            let (kind, about) = show::question(lua, asked)?;
+            let (kind, about) = show::question(lua, *asked)?;
             (Kind::Question as u8, number, kind, about).into_lua_multi(lua)
         }
         Output::KeyLog(line) => (Kind::KeyLog as u8, line).into_lua_multi(lua),

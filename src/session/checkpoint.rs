@@ -138,7 +138,7 @@ impl Session {
                 Decided::Settled => checkpoint.left = rest,
                 Decided::Ask(question) => {
                     self.questions += 1;
-                    self.outputs.push_back(Output::Question(self.questions, question));
+                    self.outputs.push_back(Output::Question(self.questions, Box::new(question)));
                     self.waiting = Some(checkpoint);
                     return;
                 }

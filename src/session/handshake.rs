@@ -215,6 +215,7 @@ impl Session {
         established.server_name = self.server_name();
         // With an earlier session resumed it is the client who has the last word.
         self.last_flight.finish(matches!(self.role, Role::Server { .. }) != engine.ssl().session_reused());
+        self.context.retired().add(engine.leavings());
         established.kept = self.kept();
         established.fit(self.mtu);
         self.tell_of_session();

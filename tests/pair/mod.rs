@@ -10,6 +10,7 @@
 pub mod certificates;
 pub mod clock;
 pub mod dice;
+mod first;
 pub mod forge;
 pub mod raw;
 pub mod revocation;
@@ -104,6 +105,8 @@ pub struct Setup {
     pub tickets: Option<TicketKeys>,
     /// What the client kept of an earlier session, to resume it.
     pub kept: Option<Vec<u8>>,
+    /// The server's context, where several pairs have the same.
+    pub context: Option<Rc<Context>>,
 }
 
 impl Default for Setup {
@@ -128,11 +131,18 @@ impl Default for Setup {
             roams: false,
             tickets: Some(TicketKeys::random(7200)),
             kept: None,
+            context: None,
         }
     }
 }
 
 impl Setup {
+    /// All pairs of this setup have one server.
+    pub fn of_one_server(mut self) -> Setup {
+        self.context = Some(Rc::new(Context::new(self.server.clone()).unwrap()));
+        self
+    }
+
     /// The server asks for a certificate, and the client has one.
     pub fn mutual() -> Setup {
         let mut setup = Setup::default();
@@ -230,7 +240,7 @@ impl End {
     /// The questions it has asked, with their numbers.
     pub fn questions(&self) -> Vec<(u32, Question)> {
         let question = |output: &Output| match output {
-            Output::Question(number, question) => Some((*number, question.clone())),
+            Output::Question(number, question) => Some((*number, (**question).clone())),
             _ => None,
         };
         self.said.iter().filter_map(question).collect()
@@ -278,7 +288,8 @@ impl Pair {
     /// Makes both ends; the client's first hello is on the wire.
     pub fn new(setup: &Setup, weather: Weather) -> Pair {
         clock::set(0);
-        let context = Rc::new(Context::new(setup.server.clone()).unwrap());
+        let fresh = || Rc::new(Context::new(setup.server.clone()).unwrap());
+        let context = setup.context.clone().unwrap_or_else(fresh);
         context.check_server().unwrap();
         let client = Rc::new(Context::new(setup.client.clone()).unwrap());
         let name = PeerName::parse(setup.name);

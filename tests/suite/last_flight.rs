@@ -5,6 +5,7 @@
 //! So not every repeated Finished may reach it; but a forged one, which may be anybody's, must not
 //! take the place of a genuine one.
 
+use crate::pair::clock;
 use crate::pair::dice::Trying;
 use crate::pair::forge::{changes_cipher, record, records};
 use crate::pair::seal::{Sealer, SUITE};
@@ -116,11 +117,10 @@ fn a_client_that_resumes_repeats_the_last_flight() {
     }
 }
 
-#[test]
-fn forgeries_take_no_answer_away() {
-    // The last flight is lost, and before the client says so, junk comes that looks like it saying so.
+/// A pair whose server is open, and whose client has not had the last flight.
+fn without_the_last_flight(setup: Setup) -> Pair {
     let mut lost = false;
-    let mut pair = Setup::default().pair_in(Box::new(move |sent: &Sent| {
+    let mut pair = setup.pair_in(Box::new(move |sent: &Sent| {
         let loses =
             sent.to == Side::Client && changes_cipher(sent.bytes) && !std::mem::replace(&mut lost, true);
         if loses {
@@ -130,6 +130,29 @@ fn forgeries_take_no_answer_away() {
         }
     }));
     assert!(pair.run_until(|pair| pair.server.is_open()));
+    pair
+}
+
+#[test]
+fn the_last_flight_can_be_repeated_when_what_the_handshake_left_behind_has_gone() {
+    // The memory of a complete handshake is given back when others are complete: here they are, before the
+    // client says that it has not heard the end of its own.
+    for setup in [Setup::default(), Setup::mutual()].map(Setup::of_one_server) {
+        let mut pair = without_the_last_flight(setup.clone());
+        let others = [(); 40].map(|()| connect(setup.clone()));
+        clock::set(pair.now as i64);
+        assert!(!pair.client.is_open());
+        pair.connect();
+        pair.converse();
+        pair.assert_unharmed();
+        drop(others);
+    }
+}
+
+#[test]
+fn forgeries_take_no_answer_away() {
+    // The last flight is lost, and before the client says so, junk comes that looks like it saying so.
+    let mut pair = without_the_last_flight(Setup::default());
     let forge = |pair: &mut Pair| {
         for number in 0..500 {
             pair.deliver(Side::Server, &record(HANDSHAKE, 1, number, &[0x5a; 48]));
