@@ -58,6 +58,31 @@ describe('a session whose socket refuses a datagram', function ()
     end
   end)
 
+  itIsolated('keeps the order of what a message handler sends more of than the network takes', function ()
+    local output = inNamespace([[
+      local peer = server._peers:list()[1]
+      peer:on('message', function (data)
+        if data ~= 'all' then return end
+        for number = 1, 400 do
+          -- What is longer than what went before makes a message of its own.
+          assert(peer:send(('%03d '):format(number) .. ('x'):rep(900 + number % 3 * 100)))
+        end
+      end)
+      local heard = {}
+      session:on('message', function (data)
+        heard[#heard + 1] = tonumber(data:match('^%d+'))
+        if #heard < 400 then return end
+        local disorder = 0
+        for index, number in ipairs(heard) do if index ~= number then disorder = disorder + 1 end end
+        print('out of order', disorder)
+        session:close()
+      end)
+      shell('tc qdisc add dev lo root tbf rate 40mbit burst 32kbit latency 10s')
+      session:send('all')
+    ]], 'sendQueueSize = 1000000')
+    assert.equal('out of order\t0\nclosed closed\n', output)
+  end)
+
   itIsolated('loses what waits and is refused in the end, counts it and says so', function ()
     local output = inNamespace([[
       shell('tc qdisc add dev lo root tbf rate 4mbit burst 32kbit latency 10s')

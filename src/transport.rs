@@ -79,8 +79,6 @@ pub struct Transport {
     outbox: Outbox,
     /// Whether what is sent is gathered until it is flushed.
     gathers: bool,
-    /// Whether nothing can be sent by it for now: older datagrams wait elsewhere.
-    paused: bool,
     /// Peers choose their addresses: the hash has a key.
     places: HashMap<Key, Place>,
     gate: Option<Rc<RefCell<Gate>>>,
@@ -101,7 +99,6 @@ impl Transport {
             inbox: Inbox::default(),
             outbox: Outbox::new(socket),
             gathers: false,
-            paused: false,
             places: HashMap::new(),
             gate: None,
             totals,
@@ -250,9 +247,7 @@ impl Transport {
     fn ready(&self) -> io::Result<(RawFd, bool)> {
         match self.socket {
             None => Err(io::Error::from_raw_os_error(libc::ENOTCONN)),
-            Some(_) if self.paused || self.outbox.is_congested() => {
-                Err(io::Error::from_raw_os_error(libc::EAGAIN))
-            }
+            Some(_) if self.outbox.is_blocked() => Err(io::Error::from_raw_os_error(libc::EAGAIN)),
             Some(socket) => Ok((socket, self.gathers)),
         }
     }
@@ -276,7 +271,7 @@ impl Transport {
         }
         let (datagrams, bytes) = self.outbox.take_sent();
         self.totals.sent(datagrams, bytes);
-        !self.outbox.is_congested()
+        !self.outbox.has_refused()
     }
 
     /// Takes back the next datagram that the socket did not take.
@@ -285,9 +280,12 @@ impl Transport {
     }
 
     /// Sends nothing until it is told to go on, while older datagrams wait elsewhere and the socket is read
-    /// elsewhere, one datagram a message.
+    /// elsewhere, one datagram a message. What was gathered is [refused](Transport::take_refused).
     pub fn pause(&mut self, paused: bool) {
-        self.paused = paused;
+        self.outbox.paused = paused;
+        if paused {
+            self.outbox.flush();
+        }
         if let Some(socket) = self.socket {
             coalesce(socket, !paused);
         }

@@ -160,15 +160,16 @@ end
 function Batch:refused(number, datagram, ip, port)
   local err, name = sockets.words(number)
   if name ~= 'EAGAIN' and name ~= 'ENOBUFS' then return nil, err, name end
-  if not self.paused then
-    self.paused = true
-    self.transport:pause(true)
-    self.poll:stop()
-    self.udp:_receive()
-    -- Older ones go first.
-    guard.raise(self:_takeBack())
-  end
-  return self.udp:_queue(datagram, ip, port)
+  if self.paused then return self.udp:_queue(datagram, ip, port) end
+  self.paused = true
+  self.transport:pause(true)
+  self.poll:stop()
+  self.udp:_receive()
+  -- Older ones go first, whatever the handlers throw that are told of those that are lost.
+  local failure = self:_takeBack()
+  local sent, why, whyName, dropped = self.udp:_queue(datagram, ip, port)
+  guard.raise(failure)
+  return sent, why, whyName, dropped
 end
 
 --- Nothing waits in the handle's queue any more. Goes on from the loop's next turn: it is the queue that says
