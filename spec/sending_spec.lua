@@ -211,6 +211,40 @@ describe('a session whose socket refuses a datagram', function ()
   end)
 end)
 
+describe('an answer to a stranger that the socket refuses', function ()
+  after_each(function ()
+    program.stopAll()
+    helper.run()
+  end)
+
+  itIsolated('is counted, and nobody is told', function ()
+    assert.equal('0\t50\t50\t0\n', namespace.run([[
+      local hello = require('spec.support.hello')
+      local identity = dtls.generateCertificate()
+      local server = dtls.createServer({ cert = identity.cert, key = identity.key })
+      assert(server:listen(0, '127.0.0.1'))
+      local warnings = 0
+      server:on('warning', function () warnings = warnings + 1 end)
+      local stranger = uv.new_udp()
+      stranger:bind('127.0.0.1', 0)
+      shell('iptables -A OUTPUT -p udp --dport ' .. stranger:getsockname().port .. ' -j REJECT')
+      for _ = 1, 50 do
+        local data = hello.datagram({ random = hello.randomBytes(32) })
+        assert(stranger:try_send(data, '127.0.0.1', server:address().port))
+      end
+      local ticker = uv.new_timer()
+      ticker:start(5, 5, function ()
+        local stats = server:stats()
+        if stats.datagramsIn < 50 then return end
+        print(warnings, stats.challenges, stats.sendErrors, stats.datagramsOut)
+        ticker:close()
+        stranger:close()
+        server:close()
+      end)
+    ]]))
+  end)
+end)
+
 describe('a datagram that is lost after it has waited', function ()
   -- A server that has dropped datagrams, and hears of the last one that waited that it is lost.
   local function lose(onWarning)

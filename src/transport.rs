@@ -187,7 +187,7 @@ impl Transport {
                         Verdict::Challenge { reply, stale } => {
                             self.totals.received(datagram.len());
                             self.totals.challenged(stale);
-                            self.outbox.add_alone(entry.from, &reply);
+                            self.outbox.add_answer(entry.from, &reply);
                         }
                         Verdict::Admit(pass) => return Some(Taken::Admitted(pass, entry)),
                         // It is counted where all drops are.

@@ -145,6 +145,7 @@ function Transport:flush() end
 
 --- Takes back a datagram that the socket has not taken.
 --- @return string? datagram, integer? errno, string? ip, integer? port
+--- @return boolean? strange whether it is an answer to a stranger
 function Transport:take_refused() end
 
 --- Leaves reading and writing to somebody else for a while.

@@ -138,11 +138,13 @@ end
 -- What the socket has not taken waits in the handle's queue, or is lost.
 function Batch:_takeBack(failure)
   local onRefused = self.udp.ears.onRefused
-  local datagram, number, ip, port = self.transport:take_refused()
+  local datagram, number, ip, port, strange = self.transport:take_refused()
   while datagram do
     local sent, err, name, dropped = self:refused(number, datagram, ip, port)
-    if not sent then failure = guard.call(failure, onRefused, err, name, dropped, datagram, ip, port) end
-    datagram, number, ip, port = self.transport:take_refused()
+    if not sent then
+      failure = guard.call(failure, onRefused, err, name, dropped, datagram, ip, port, strange)
+    end
+    datagram, number, ip, port, strange = self.transport:take_refused()
   end
   return failure
 end

@@ -59,9 +59,11 @@ local function warn(endpoint, session, datagram, err, name)
   endpoint:_warn(err, name)
 end
 
---- Tells of a datagram that was gathered with others and could not be sent with them.
-function drain.lost(endpoint, err, name, dropped, datagram, ip, port)
+--- Tells of a datagram that was gathered with others and could not be sent with them. Nobody is told of an
+--- answer to a stranger.
+function drain.lost(endpoint, err, name, dropped, datagram, ip, port, strange)
   local counter = countLoss(endpoint, dropped)
+  if strange then return end
   local session = endpoint._peers:find(ip, port)
   if session then stats.note(session, counter) end
   warn(endpoint, session, datagram, err, name)

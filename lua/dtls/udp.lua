@@ -40,7 +40,7 @@ Udp.__index = Udp
 --- @field onDropped fun(session: dtls.Session, cause: string, data: string) it did not take all of a datagram
 --- @field onAdmitted fun(data: string, ip: string, port: integer, pass: string) a cookie has come back
 --- @field onRefused fun(err: string, name: string, dropped: boolean?, data: string, ip: string,
----   port: integer) what was gathered could not be sent
+---   port: integer, strange: boolean) what was gathered could not be sent; is it an answer to a stranger?
 --- @field isIdle fun(): boolean no session is in the midst of something
 --- @field isBusy fun(): boolean strangers are not to be answered
 --- @field isTelling fun(): dtls.Session? whose message is being told of

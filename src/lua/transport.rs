@@ -65,11 +65,11 @@ impl UserData for LuaTransport {
         methods.add_method("flush", |_, this, ()| Ok(this.0.borrow_mut().flush()));
         methods.add_method("take_refused", |lua, this, ()| {
             let Some(refused) = this.0.borrow_mut().take_refused() else {
-                return Ok((None, None, None, None));
+                return Ok((None, None, None, None, None));
             };
             let datagram = lua.create_string(&refused.datagram)?;
             let (ip, port) = (write_ip(refused.to.ip()), refused.to.port());
-            Ok((Some(datagram), Some(number(&refused.error)), Some(ip), Some(port)))
+            Ok((Some(datagram), Some(number(&refused.error)), Some(ip), Some(port), Some(refused.strange)))
         });
         methods.add_method("pause", |_, this, paused: bool| {
             this.0.borrow_mut().pause(paused);

@@ -27,11 +27,13 @@ struct Flight {
     count: usize,
     /// Whether it can take no more.
     full: bool,
+    /// Whether it is for nobody we know.
+    strange: bool,
 }
 
 impl Flight {
     fn new(to: SocketAddr) -> Flight {
-        Flight { to, bytes: Vec::new(), segment: 0, count: 0, full: false }
+        Flight { to, bytes: Vec::new(), segment: 0, count: 0, full: false, strange: false }
     }
 
     fn begin(&mut self, to: SocketAddr, datagram: &[u8]) {
@@ -41,6 +43,7 @@ impl Flight {
         self.bytes.extend_from_slice(datagram);
         self.segment = datagram.len();
         self.count = 1;
+        self.strange = false;
         self.full = datagram.len() > LONGEST_SEGMENT || datagram.is_empty();
     }
 
@@ -81,6 +84,8 @@ pub struct Refused {
     pub datagram: Vec<u8>,
     /// Why.
     pub error: io::Error,
+    /// Whether it was an answer to a stranger.
+    pub strange: bool,
 }
 
 /// What waits to be sent.
@@ -142,6 +147,12 @@ impl Outbox {
     pub fn add_alone(&mut self, to: SocketAddr, datagram: &[u8]) {
         self.begin(to, datagram);
         self.generation += 1;
+    }
+
+    /// Adds an answer to a stranger.
+    pub fn add_answer(&mut self, to: SocketAddr, datagram: &[u8]) {
+        let flight = self.begin(to, datagram);
+        self.flights[flight].strange = true;
     }
 
     fn begin(&mut self, to: SocketAddr, datagram: &[u8]) -> usize {
@@ -233,6 +244,7 @@ fn refuse(refused: &mut VecDeque<Refused>, flight: &Flight, first: usize, error:
         to: flight.to,
         datagram: datagram.to_vec(),
         error: io::Error::from_raw_os_error(error.raw_os_error().unwrap_or(libc::EIO)),
+        strange: flight.strange,
     }));
 }
 
@@ -361,18 +373,19 @@ mod tests {
         let to = peer.local_addr().unwrap();
         let mut outbox = Outbox::new(ours.as_raw_fd());
         outbox.add(to, b"first", &Cell::default());
-        outbox.add_alone(to, b"second");
+        outbox.add_answer(to, b"second");
         outbox.paused = true;
         outbox.flush();
-        outbox.add_alone(to, b"third");
+        outbox.add_answer(to, b"third");
         outbox.flush();
         outbox.paused = false;
         assert!(outbox.is_blocked());
         outbox.add(to, b"fourth", &Cell::default());
         outbox.flush();
-        for datagram in ["first", "second", "third", "fourth"] {
+        for (datagram, strange) in [("first", false), ("second", true), ("third", true), ("fourth", false)] {
             let refused = outbox.take_refused().unwrap();
             assert!(refused.datagram == datagram.as_bytes() && is_full(&refused.error));
+            assert_eq!(refused.strange, strange);
         }
         assert!(!outbox.is_blocked() && !outbox.has_refused());
         assert_eq!(outbox.take_sent(), (0, 0));
