@@ -44,6 +44,27 @@ describe('a session whose socket refuses a datagram', function ()
     assert.matches('^EPERM: [^\n]+\tEPERM\narrives\nclosed closed\n$', output)
   end)
 
+  itIsolated('is told so where it sends in a handler, watched or with a callback', function ()
+    for _, options in ipairs({ '', 'trace = function () end' }) do
+      local output = inNamespace([[
+        local peer = server._peers:list()[1]
+        server:on('warning', function (err) print('warning', err) end)
+        peer:removeAllListeners('message')
+        peer:on('message', function ()
+          shell('iptables -A OUTPUT -p udp --sport ' .. port .. ' -j REJECT')
+          print(select(3, peer:send('lost', function (_, name)
+            print('called', name, server:stats().sendErrors)
+            session:close()
+          end)))
+          shell('iptables -F OUTPUT')
+        end)
+        session:on('message', print)
+        session:send('hello')
+      ]], options)
+      assert.equal('EPERM\ncalled\tEPERM\t1\nclosed closed\n', output)
+    end
+  end)
+
   itIsolated('goes on when there is a way again, with a socket of its own as well', function ()
     for _, options in ipairs({ '', 'perPeerSocket = true' }) do
       local output = inNamespace([[

@@ -136,8 +136,9 @@ function Transport:take(now, wall_seconds, direct, welcomes) end
 --- @param datagram string
 --- @param ip string with its scope, where it has one
 --- @param port integer
+--- @param at_once? boolean it is not gathered, and leaves behind all that was
 --- @return true|nil sent, integer? errno
-function Transport:send(datagram, ip, port) end
+function Transport:send(datagram, ip, port, at_once) end
 
 --- Sends what was gathered; what is sent leaves at once from now on.
 --- @return boolean all false where `take_refused` has something

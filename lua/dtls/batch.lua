@@ -149,10 +149,10 @@ function Batch:_takeBack(failure)
   return failure
 end
 
---- Sends a datagram.
+--- Sends a datagram, or gathers it unless it is wanted `atOnce`.
 --- @return true|nil sent, string? err, string? name, boolean? dropped
-function Batch:send(datagram, ip, port)
-  local sent, number = self.transport:send(datagram, ip, port)
+function Batch:send(datagram, ip, port, atOnce)
+  local sent, number = self.transport:send(datagram, ip, port, atOnce)
   if sent then return true end
   return self:refused(number, datagram, ip, port)
 end

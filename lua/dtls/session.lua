@@ -103,7 +103,7 @@ function Session:_send(data, atOnce)
       drain.run(self._endpoint, self)
       return nil, err, name
     end
-    sent, err, name = drain.sendTo(self._endpoint, self, sent)
+    sent, err, name = drain.sendTo(self._endpoint, self, sent, atOnce)
   end
   if sent and self._quiet then self:_stir() end
   return sent, err, name

@@ -144,16 +144,16 @@ function Udp:_target(ip)
 end
 
 --- Sends one datagram: now, or as soon as the socket can take it. `dropped` says that it was not even tried,
---- since too much waits.
+--- since too much waits. Unless it is wanted `atOnce` it may be gathered with others, and fail later.
 --- @return true|nil sent, string? err, string? name, boolean? dropped
-function Udp:send(datagram, ip, port)
+function Udp:send(datagram, ip, port, atOnce)
   local handle = self.handle
   -- The user may have closed it. luv would open another and send from that.
   if not handle or (self.borrowed and handle:is_closing()) then
     return nil, 'ENOTCONN: the socket is closed', 'ENOTCONN'
   end
   if self.scope then ip = self:_target(ip) end
-  if self.batch then return self.batch:send(datagram, ip, port) end
+  if self.batch then return self.batch:send(datagram, ip, port, atOnce) end
   -- A connected socket must not be told.
   if self.connected then ip, port = nil, nil end
   local sent, err, name = handle:try_send(datagram, ip, port)

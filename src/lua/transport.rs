@@ -58,9 +58,12 @@ impl UserData for LuaTransport {
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
         methods.add_method("receive", |_, this, ()| Ok(outcome(this.0.borrow_mut().receive())));
         methods.add_method("take", take);
-        methods.add_method("send", |_, this, (datagram, ip, port): (LuaString, LuaString, u16)| {
-            let to = address(&ip, port)?;
-            Ok(outcome(this.0.borrow_mut().send(to, &datagram.as_bytes()).map(|()| true)))
+        type Send = (LuaString, LuaString, u16, bool);
+        methods.add_method("send", |_, this, (datagram, ip, port, at_once): Send| {
+            let (to, datagram) = (address(&ip, port)?, datagram.as_bytes());
+            let mut transport = this.0.borrow_mut();
+            let sent = if at_once { Transport::send_at_once } else { Transport::send };
+            Ok(outcome(sent(&mut transport, to, &datagram).map(|()| true)))
         });
         methods.add_method("flush", |_, this, ()| Ok(this.0.borrow_mut().flush()));
         methods.add_method("take_refused", |lua, this, ()| {
