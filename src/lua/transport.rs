@@ -42,8 +42,12 @@ fn number(error: &io::Error) -> i32 {
     error.raw_os_error().unwrap_or(libc::EIO)
 }
 
+/// Reads an address. That of an interface that is gone has no scope any more, as with libuv: the system says then
+/// that nothing can be sent there.
 fn address(ip: &LuaString, port: u16) -> LuaResult<SocketAddr> {
-    read_address(&ip.to_str()?, port).ok_or_else(|| LuaError::runtime("no address"))
+    let ip = ip.to_str()?;
+    let bare = || ip.split('%').next().and_then(|ip| read_address(ip, port));
+    read_address(&ip, port).or_else(bare).ok_or_else(|| LuaError::runtime("no address"))
 }
 
 /// `true`, or `nil` and the number of an error.
