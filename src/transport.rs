@@ -137,8 +137,8 @@ impl Transport {
         self.places.remove(&key(&at)).and_then(Place::leave)
     }
 
-    /// Receives a batch, if the last one has been taken. From now on what is sent is gathered. Says whether more
-    /// may be there.
+    /// Receives a batch, if the last one has been taken. From now on what is sent is gathered. Says whether to
+    /// receive another one at once.
     ///
     /// # Errors
     ///

@@ -115,7 +115,7 @@ core.takings = nil
 local Transport = {}
 
 --- Receives a batch, if the last one has been taken; what is sent is gathered from now on.
---- @return boolean|nil more whether more may be there
+--- @return boolean|nil more whether to receive another batch at once
 --- @return integer? errno
 function Transport:receive() end
 
