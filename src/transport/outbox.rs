@@ -38,13 +38,16 @@ impl Flight {
 
     fn begin(&mut self, to: SocketAddr, datagram: &[u8]) {
         self.to = to;
-        self.bytes.clear();
-        self.bytes.shrink_to(KEPT);
         self.bytes.extend_from_slice(datagram);
         self.segment = datagram.len();
         self.count = 1;
         self.strange = false;
         self.full = datagram.len() > LONGEST_SEGMENT || datagram.is_empty();
+    }
+
+    fn end(&mut self) {
+        self.bytes.clear();
+        self.bytes.shrink_to(KEPT);
     }
 
     fn takes(&self, datagram: &[u8]) -> bool {
@@ -204,6 +207,7 @@ impl Outbox {
                 }
             }
         }
+        self.flights[..self.used].iter_mut().for_each(Flight::end);
         self.used = 0;
         self.generation += 1;
     }
@@ -314,6 +318,8 @@ mod tests {
         assert_eq!(outbox.used, 3);
         outbox.flush();
         assert_eq!(heard(&peer, 150), (0..150).map(|byte| datagram(byte, 100)).collect::<Vec<_>>());
+        // The memory that it took is not kept.
+        assert!(outbox.flights.iter().all(|flight| flight.bytes.capacity() <= KEPT));
     }
 
     #[test]
