@@ -569,7 +569,7 @@ describe('a client', function ()
     helper.finish(server)
   end)
 
-  it('holds a socket, what watches it and a timer, and nothing else', function ()
+  it('holds a socket, what watches it, what goes on with a batch and a timer, and nothing else', function ()
     local function handles()
       local found = 0
       uv.walk(function (handle) if not handle:is_closing() then found = found + 1 end end)
@@ -578,7 +578,7 @@ describe('a client', function ()
     local pair = helper.pair(nil, { host = 'localhost' })
     local before, watched = handles(), pair.client._endpoint._udp.batch ~= nil
     pair.client:destroy()
-    assert.equal(before - (watched and 3 or 2), handles())
+    assert.equal(before - (watched and 4 or 2), handles())
     helper.finish(pair.server)
   end)
 

@@ -88,6 +88,33 @@ describe('a server with a link-local address', function ()
     assert.matches('heard\thello', output)
   end)
 
+  namespace.it('is lost with its interface, which harms nobody else', function ()
+    local output = namespace.run([[
+      shell('ip link add left type veth peer name right')
+      for number, name in ipairs({ 'left', 'right' }) do
+        shell(('ip link set %s addrgenmode none && ip link set %s up'):format(name, name))
+        shell(('ip address add fe80::%d/64 dev %s nodad'):format(number, name))
+      end
+      local identity = dtls.generateCertificate()
+      local server = dtls.createServer({ cert = identity.cert, key = identity.key })
+      assert(server:listen(5684, '::'))
+      local endpoint = dtls.createEndpoint({ rejectUnauthorized = false, retransmitTimeout = 100 })
+      endpoint:on('warning', function (_, name) print('warning', name) end)
+      local session = endpoint:connect({ host = 'fe80::2%right', port = 5684 })
+      session:on('secureConnection', function ()
+        shell('ip link delete left')
+        print(select(3, session:send('lost')))
+        session:close()
+      end)
+      session:on('close', function (reason)
+        print('closed', reason)
+        server:close()
+        endpoint:close()
+      end)
+    ]])
+    assert.equal('ENETUNREACH\nwarning\tENETUNREACH\nclosed\tclosed\n', output)
+  end)
+
   namespace.it('may be the peer of an endpoint that has one socket for all', function ()
     local output = namespace.cable(serving('fe80::1%left'), [[
       local endpoint = dtls.createEndpoint({ rejectUnauthorized = false, retransmitTimeout = 100 })

@@ -304,3 +304,81 @@ describe('a timer that is due', function ()
     end
   end)
 end)
+
+describe('a message handler that runs the loop', function ()
+  local uv = helper.uv
+
+  -- Runs the loop until `done()`, or for a fifth of a second. Says whether it was done.
+  local function loopUntil(done)
+    local late = false
+    helper.after(200, function () late = true end)
+    repeat uv.run('once') until late or done()
+    return done()
+  end
+
+  -- A server with so many clients.
+  local function crowd(count)
+    local peers, clients = {}, {}
+    local server, port = helper.echoServer({}, function (session)
+      session:removeAllListeners('message')
+      peers[#peers + 1] = session
+    end)
+    for index = 1, count do
+      clients[index] = helper.connect(port)
+      helper.runUntil(function () return peers[index] and clients[index]:getProtocol() end)
+    end
+    return server, peers, clients
+  end
+
+  it('has what it has sent sent', function ()
+    local server, peers, clients = crowd(1)
+    local heard, inTime
+    clients[1]:on('message', function () heard = true end)
+    peers[1]:on('message', function ()
+      peers[1]:send('in hand')
+      inTime = loopUntil(function () return heard end)
+    end)
+    clients[1]:send('do it')
+    helper.runUntil(function () return inTime ~= nil end)
+    assert.is_true(inTime)
+    helper.finish(clients[1], server)
+  end)
+
+  it('meets there what came together with its message, even where those handlers run the loop', function ()
+    local server, peers, clients = crowd(3)
+    local heard, inTime = 0, {}
+    for index, peer in ipairs(peers) do
+      peer:on('message', function ()
+        heard = heard + 1
+        inTime[index] = loopUntil(function () return heard == 3 end)
+      end)
+    end
+    -- All are in the socket when the loop has its turn.
+    for _, client in ipairs(clients) do client:send('hello') end
+    helper.runUntil(function () return #inTime == 3 end)
+    assert.same({ true, true, true }, inTime)
+    helper.finish(clients[1], clients[2], clients[3], server)
+  end)
+
+  it('leaves the loop as it was', function ()
+    local server, peers, clients = crowd(2)
+    local heard = 0
+    peers[1]:on('message', function ()
+      for _ = 1, 5 do uv.run('nowait') end
+      heard = heard + 1
+    end)
+    peers[2]:on('message', function () heard = heard + 1 end)
+    for _ = 1, 3 do
+      clients[1]:send('one')
+      clients[2]:send('two')
+    end
+    helper.runUntil(function () return heard == 6 end)
+    -- Something that keeps it from sleeping would make thousands of these.
+    local turns, counter = 0, uv.new_prepare()
+    counter:start(function () turns = turns + 1 end)
+    helper.after(50, function () counter:close() end)
+    helper.runUntil(function () return counter:is_closing() end)
+    assert.truthy(turns < 100, turns .. ' turns')
+    helper.finish(clients[1], clients[2], server)
+  end)
+end)

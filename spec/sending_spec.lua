@@ -44,6 +44,27 @@ describe('a session whose socket refuses a datagram', function ()
     assert.matches('^EPERM: [^\n]+\tEPERM\narrives\nclosed closed\n$', output)
   end)
 
+  itIsolated('is told so where it sends in a handler, watched or with a callback', function ()
+    for _, options in ipairs({ '', 'trace = function () end' }) do
+      local output = inNamespace([[
+        local peer = server._peers:list()[1]
+        server:on('warning', function (err) print('warning', err) end)
+        peer:removeAllListeners('message')
+        peer:on('message', function ()
+          shell('iptables -A OUTPUT -p udp --sport ' .. port .. ' -j REJECT')
+          print(select(3, peer:send('lost', function (_, name)
+            print('called', name, server:stats().sendErrors)
+            session:close()
+          end)))
+          shell('iptables -F OUTPUT')
+        end)
+        session:on('message', print)
+        session:send('hello')
+      ]], options)
+      assert.equal('EPERM\ncalled\tEPERM\t1\nclosed closed\n', output)
+    end
+  end)
+
   itIsolated('goes on when there is a way again, with a socket of its own as well', function ()
     for _, options in ipairs({ '', 'perPeerSocket = true' }) do
       local output = inNamespace([[
@@ -56,6 +77,31 @@ describe('a session whose socket refuses a datagram', function ()
       ]], options)
       assert.equal('ENETUNREACH\tENETUNREACH\t1\narrives\nclosed closed\n', output)
     end
+  end)
+
+  itIsolated('keeps the order of what a message handler sends more of than the network takes', function ()
+    local output = inNamespace([[
+      local peer = server._peers:list()[1]
+      peer:on('message', function (data)
+        if data ~= 'all' then return end
+        for number = 1, 400 do
+          -- What is longer than what went before makes a message of its own.
+          assert(peer:send(('%03d '):format(number) .. ('x'):rep(900 + number % 3 * 100)))
+        end
+      end)
+      local heard = {}
+      session:on('message', function (data)
+        heard[#heard + 1] = tonumber(data:match('^%d+'))
+        if #heard < 400 then return end
+        local disorder = 0
+        for index, number in ipairs(heard) do if index ~= number then disorder = disorder + 1 end end
+        print('out of order', disorder)
+        session:close()
+      end)
+      shell('tc qdisc add dev lo root tbf rate 40mbit burst 32kbit latency 10s')
+      session:send('all')
+    ]], 'sendQueueSize = 1000000')
+    assert.equal('out of order\t0\nclosed closed\n', output)
   end)
 
   itIsolated('loses what waits and is refused in the end, counts it and says so', function ()
@@ -183,6 +229,40 @@ describe('a session whose socket refuses a datagram', function ()
     assert.equal(#warnings, server:stats().sendErrors)
     assert.truthy(#warnings >= 1)
     helper.finish(client, server)
+  end)
+end)
+
+describe('an answer to a stranger that the socket refuses', function ()
+  after_each(function ()
+    program.stopAll()
+    helper.run()
+  end)
+
+  itIsolated('is counted, and nobody is told', function ()
+    assert.equal('0\t50\t50\t0\n', namespace.run([[
+      local hello = require('spec.support.hello')
+      local identity = dtls.generateCertificate()
+      local server = dtls.createServer({ cert = identity.cert, key = identity.key })
+      assert(server:listen(0, '127.0.0.1'))
+      local warnings = 0
+      server:on('warning', function () warnings = warnings + 1 end)
+      local stranger = uv.new_udp()
+      stranger:bind('127.0.0.1', 0)
+      shell('iptables -A OUTPUT -p udp --dport ' .. stranger:getsockname().port .. ' -j REJECT')
+      for _ = 1, 50 do
+        local data = hello.datagram({ random = hello.randomBytes(32) })
+        assert(stranger:try_send(data, '127.0.0.1', server:address().port))
+      end
+      local ticker = uv.new_timer()
+      ticker:start(5, 5, function ()
+        local stats = server:stats()
+        if stats.datagramsIn < 50 then return end
+        print(warnings, stats.challenges, stats.sendErrors, stats.datagramsOut)
+        ticker:close()
+        stranger:close()
+        server:close()
+      end)
+    ]]))
   end)
 end)
 

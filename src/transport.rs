@@ -79,8 +79,6 @@ pub struct Transport {
     outbox: Outbox,
     /// Whether what is sent is gathered until it is flushed.
     gathers: bool,
-    /// Whether nothing can be sent by it for now: older datagrams wait elsewhere.
-    paused: bool,
     /// Peers choose their addresses: the hash has a key.
     places: HashMap<Key, Place>,
     gate: Option<Rc<RefCell<Gate>>>,
@@ -101,7 +99,6 @@ impl Transport {
             inbox: Inbox::default(),
             outbox: Outbox::new(socket),
             gathers: false,
-            paused: false,
             places: HashMap::new(),
             gate: None,
             totals,
@@ -140,8 +137,8 @@ impl Transport {
         self.places.remove(&key(&at)).and_then(Place::leave)
     }
 
-    /// Receives a batch, if the last one has been taken. From now on what is sent is gathered. Says whether more
-    /// is likely to be there.
+    /// Receives a batch, if the last one has been taken. From now on what is sent is gathered. Says whether to
+    /// receive another one at once.
     ///
     /// # Errors
     ///
@@ -149,7 +146,13 @@ impl Transport {
     pub fn receive(&mut self) -> io::Result<bool> {
         let Some(socket) = self.socket else { return Ok(false) };
         self.gathers = true;
-        Ok(self.inbox.len() > 0 || self.inbox.fill(socket)? == ffi::batch::MOST)
+        if !self.inbox.is_empty() {
+            return Ok(true);
+        }
+        match self.inbox.fill(socket) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            other => other,
+        }
     }
 
     /// Takes the next datagram of the batch. `now` is the sessions' time and `wall_seconds` the gate's. Whether
@@ -184,7 +187,7 @@ impl Transport {
                         Verdict::Challenge { reply, stale } => {
                             self.totals.received(datagram.len());
                             self.totals.challenged(stale);
-                            self.outbox.add_alone(entry.from, &reply);
+                            self.outbox.add_answer(entry.from, &reply);
                         }
                         Verdict::Admit(pass) => return Some(Taken::Admitted(pass, entry)),
                         // It is counted where all drops are.
@@ -244,9 +247,7 @@ impl Transport {
     fn ready(&self) -> io::Result<(RawFd, bool)> {
         match self.socket {
             None => Err(io::Error::from_raw_os_error(libc::ENOTCONN)),
-            Some(_) if self.paused || self.outbox.is_congested() => {
-                Err(io::Error::from_raw_os_error(libc::EAGAIN))
-            }
+            Some(_) if self.outbox.is_blocked() => Err(io::Error::from_raw_os_error(libc::EAGAIN)),
             Some(socket) => Ok((socket, self.gathers)),
         }
     }
@@ -270,7 +271,7 @@ impl Transport {
         }
         let (datagrams, bytes) = self.outbox.take_sent();
         self.totals.sent(datagrams, bytes);
-        !self.outbox.is_congested()
+        !self.outbox.has_refused()
     }
 
     /// Takes back the next datagram that the socket did not take.
@@ -279,9 +280,12 @@ impl Transport {
     }
 
     /// Sends nothing until it is told to go on, while older datagrams wait elsewhere and the socket is read
-    /// elsewhere, one datagram a message.
+    /// elsewhere, one datagram a message. What was gathered is [refused](Transport::take_refused).
     pub fn pause(&mut self, paused: bool) {
-        self.paused = paused;
+        self.outbox.paused = paused;
+        if paused {
+            self.outbox.flush();
+        }
         if let Some(socket) = self.socket {
             coalesce(socket, !paused);
         }

@@ -115,7 +115,7 @@ core.takings = nil
 local Transport = {}
 
 --- Receives a batch, if the last one has been taken; what is sent is gathered from now on.
---- @return boolean|nil more whether more is likely to be there
+--- @return boolean|nil more whether to receive another batch at once
 --- @return integer? errno
 function Transport:receive() end
 
@@ -136,8 +136,9 @@ function Transport:take(now, wall_seconds, direct, welcomes) end
 --- @param datagram string
 --- @param ip string with its scope, where it has one
 --- @param port integer
+--- @param at_once? boolean it is not gathered, and leaves behind all that was
 --- @return true|nil sent, integer? errno
-function Transport:send(datagram, ip, port) end
+function Transport:send(datagram, ip, port, at_once) end
 
 --- Sends what was gathered; what is sent leaves at once from now on.
 --- @return boolean all false where `take_refused` has something
@@ -145,6 +146,7 @@ function Transport:flush() end
 
 --- Takes back a datagram that the socket has not taken.
 --- @return string? datagram, integer? errno, string? ip, integer? port
+--- @return boolean? strange whether it is an answer to a stranger
 function Transport:take_refused() end
 
 --- Leaves reading and writing to somebody else for a while.

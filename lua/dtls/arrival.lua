@@ -111,7 +111,8 @@ local function examine(endpoint, data, ip, port, session)
     local counts = endpoint._stats
     counts.challenges = counts.challenges + 1
     if stale then counts.stale = counts.stale + 1 end
-    drain.send(endpoint, detail, ip, port)
+    -- Nobody is told of its loss, which is none of the peer's that is there.
+    drain.send(endpoint, detail, ip, port, nil, true)
   elseif verdict == 'admit' then
     welcome(endpoint, data, ip, port, session, detail)
   elseif session then

@@ -6,6 +6,10 @@
 --- What is sent meanwhile is gathered, and leaves when the batch has been looked at: a burst of answers costs
 --- little more than one. Whoever sends at another time sends at once.
 ---
+--- A handler may run the loop, and wait in it for what the rest of the batch brings, or for the answer to
+--- what it has sent. So an idle handle is active as long as a batch is being told of: libuv calls it in a
+--- loop inside the handler and nowhere else, and it goes on with the batch.
+---
 --- When the socket's buffer is full, datagrams have to wait, and libuv has a queue for that. One descriptor
 --- cannot be watched twice, so until the queue is empty the handle reads as well: as on other systems.
 
@@ -21,6 +25,8 @@ local MOST_IN_A_ROW = 4
 --- @class (private) dtls.Batch
 --- @field private udp dtls.Udp
 --- @field private poll userdata
+--- @field private idle userdata
+--- @field private reentered boolean? the loop inside a handler has gone on with the batch
 --- @field private transport dtls_core.Transport
 --- @field private sessions table<integer, dtls.Session|false> by the number that the transport knows them by
 --- @field private free integer[] numbers that nobody has
@@ -43,11 +49,13 @@ function Batch.new(udp, handle)
   if not poll then return nil end
   local transport = core.transport(fd, udp.ears.totals)
   local self = setmetatable({
-    udp = udp, poll = poll, transport = transport, sessions = {}, free = {}, count = 0,
+    udp = udp, poll = poll, idle = uv.new_idle(), transport = transport, sessions = {}, free = {}, count = 0,
   }, Batch)
   self.onReadable = function () self:_read() end
+  self.onIdle = function () self:_goOn() end
   if transport and self:_watch() then return self end
   if transport then transport:close() end
+  self.idle:close()
   sockets.discard(poll)
 end
 
@@ -78,12 +86,25 @@ local function takeAll(self)
   end
 end
 
+--- @private Tells of a batch to its end, and sends what was gathered. Returns the first failure of a handler.
+function Batch:_tell(thrown)
+  local ears = self.udp.ears
+  -- A handler that is under way may be running the loop.
+  local told = ears.isTelling()
+  local finished
+  repeat
+    thrown, finished = guard.call(thrown, takeAll, self)
+    if not finished then thrown = guard.call(thrown, ears.afterFailure, told) end
+  until finished
+  return self:flush(thrown)
+end
+
 --- @private There is something to read, or an error to be told.
 function Batch:_read()
   local ears, thrown = self.udp.ears, nil
-  -- A handler that is under way may be running the loop.
-  local told = ears.isTelling()
   for _ = 1, MOST_IN_A_ROW do
+    self.reentered = nil
+    self.idle:start(self.onIdle)
     local more, number = self.transport:receive()
     if number then
       -- That of some earlier datagram, such as ECONNREFUSED. Reading goes on.
@@ -91,14 +112,20 @@ function Batch:_read()
       thrown = guard.call(thrown, ears.onWarning,
         ('%s: the UDP socket reported it on receiving'):format(name), name)
     end
-    local finished
-    repeat
-      thrown, finished = guard.call(thrown, takeAll, self)
-      if not finished then thrown = guard.call(thrown, ears.afterFailure, told) end
-    until finished
-    thrown = self:flush(thrown)
+    thrown = self:_tell(thrown)
     if not more or self.closed or self.paused then break end
   end
+  if not self.closed then self.idle:stop() end
+  guard.raise(thrown)
+end
+
+--- @private A handler runs the loop, and another one inside it may do so, too. The loop does not sleep in the
+--- turn in which the batch has gone on, as what the handler waits for may have come.
+function Batch:_goOn()
+  if self.reentered then return self.idle:stop() end
+  local thrown = self:_tell()
+  self.reentered = true
+  if not self.closed then self.idle:start(self.onIdle) end
   guard.raise(thrown)
 end
 
@@ -111,19 +138,21 @@ end
 -- What the socket has not taken waits in the handle's queue, or is lost.
 function Batch:_takeBack(failure)
   local onRefused = self.udp.ears.onRefused
-  local datagram, number, ip, port = self.transport:take_refused()
+  local datagram, number, ip, port, strange = self.transport:take_refused()
   while datagram do
     local sent, err, name, dropped = self:refused(number, datagram, ip, port)
-    if not sent then failure = guard.call(failure, onRefused, err, name, dropped, datagram, ip, port) end
-    datagram, number, ip, port = self.transport:take_refused()
+    if not sent then
+      failure = guard.call(failure, onRefused, err, name, dropped, datagram, ip, port, strange)
+    end
+    datagram, number, ip, port, strange = self.transport:take_refused()
   end
   return failure
 end
 
---- Sends a datagram.
+--- Sends a datagram, or gathers it unless it is wanted `atOnce`.
 --- @return true|nil sent, string? err, string? name, boolean? dropped
-function Batch:send(datagram, ip, port)
-  local sent, number = self.transport:send(datagram, ip, port)
+function Batch:send(datagram, ip, port, atOnce)
+  local sent, number = self.transport:send(datagram, ip, port, atOnce)
   if sent then return true end
   return self:refused(number, datagram, ip, port)
 end
@@ -133,15 +162,16 @@ end
 function Batch:refused(number, datagram, ip, port)
   local err, name = sockets.words(number)
   if name ~= 'EAGAIN' and name ~= 'ENOBUFS' then return nil, err, name end
-  if not self.paused then
-    self.paused = true
-    self.transport:pause(true)
-    self.poll:stop()
-    self.udp:_receive()
-    -- Older ones go first.
-    guard.raise(self:_takeBack())
-  end
-  return self.udp:_queue(datagram, ip, port)
+  if self.paused then return self.udp:_queue(datagram, ip, port) end
+  self.paused = true
+  self.transport:pause(true)
+  self.poll:stop()
+  self.udp:_receive()
+  -- Older ones go first, whatever the handlers throw that are told of those that are lost.
+  local failure = self:_takeBack()
+  local sent, why, whyName, dropped = self.udp:_queue(datagram, ip, port)
+  guard.raise(failure)
+  return sent, why, whyName, dropped
 end
 
 --- Nothing waits in the handle's queue any more. Goes on from the loop's next turn: it is the queue that says
@@ -212,6 +242,7 @@ function Batch:close()
   local failure = self:flush()
   self.poll:stop()
   self.poll:close()
+  self.idle:close()
   self.transport:close()
   return failure
 end

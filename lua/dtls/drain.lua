@@ -22,20 +22,22 @@ end
 
 --- Sends a datagram, by `own` where a session has a socket of its own. One that the socket refuses is a lost
 --- one, and counted: `sendDrops` where too many wait, `sendErrors` where the system does not want it.
+--- `atOnce`: what becomes of it is not to be found out later.
 --- @return true|nil, string?, string?
-function drain.send(endpoint, datagram, ip, port, own)
+function drain.send(endpoint, datagram, ip, port, own, atOnce)
   local udp = own or endpoint._udp
   if not udp then return nil, 'ENOTCONN: the socket is closed', 'ENOTCONN' end
-  local sent, err, name, dropped = udp:send(datagram, ip, port)
+  local sent, err, name, dropped = udp:send(datagram, ip, port, atOnce)
   if sent then return true end
   return nil, err, name, countLoss(endpoint, dropped)
 end
 
 --- Sends a session's datagram to its peer.
 --- @return true|nil, string?, string?
-function drain.sendTo(endpoint, session, datagram)
+function drain.sendTo(endpoint, session, datagram, atOnce)
+  local target = session._target or session._ip
   local sent, err, name, counter =
-    drain.send(endpoint, datagram, session._target or session._ip, session._port, session._socket)
+    drain.send(endpoint, datagram, target, session._port, session._socket, atOnce)
   if sent then return true end
   if counter then stats.note(session, counter) end
   return nil, err, name
@@ -59,9 +61,11 @@ local function warn(endpoint, session, datagram, err, name)
   endpoint:_warn(err, name)
 end
 
---- Tells of a datagram that was gathered with others and could not be sent with them.
-function drain.lost(endpoint, err, name, dropped, datagram, ip, port)
+--- Tells of a datagram that was gathered with others and could not be sent with them. Nobody is told of an
+--- answer to a stranger.
+function drain.lost(endpoint, err, name, dropped, datagram, ip, port, strange)
   local counter = countLoss(endpoint, dropped)
+  if strange then return end
   local session = endpoint._peers:find(ip, port)
   if session then stats.note(session, counter) end
   warn(endpoint, session, datagram, err, name)

@@ -68,7 +68,8 @@ end
 ---
 --- What is sent from a `'message'` handler may be gathered with what else is sent while the datagrams that
 --- came together are told of, and leaves in one go (Linux). If the socket refuses it then, the endpoint's
---- `'warning'` says so, and `sendErrors` or `sendDrops` count it. With a callback it is sent at once.
+--- `'warning'` says so, and `sendErrors` or `sendDrops` count it. With a callback it is sent at once, as the
+--- last word of a handler that ends the process should be.
 ---
 --- @param data string
 --- @param callback? fun(err: string?, name: string?) called from the loop, in every case
@@ -103,7 +104,7 @@ function Session:_send(data, atOnce)
       drain.run(self._endpoint, self)
       return nil, err, name
     end
-    sent, err, name = drain.sendTo(self._endpoint, self, sent)
+    sent, err, name = drain.sendTo(self._endpoint, self, sent, atOnce)
   end
   if sent and self._quiet then self:_stir() end
   return sent, err, name

@@ -40,7 +40,7 @@ Udp.__index = Udp
 --- @field onDropped fun(session: dtls.Session, cause: string, data: string) it did not take all of a datagram
 --- @field onAdmitted fun(data: string, ip: string, port: integer, pass: string) a cookie has come back
 --- @field onRefused fun(err: string, name: string, dropped: boolean?, data: string, ip: string,
----   port: integer) what was gathered could not be sent
+---   port: integer, strange: boolean) what was gathered could not be sent; is it an answer to a stranger?
 --- @field isIdle fun(): boolean no session is in the midst of something
 --- @field isBusy fun(): boolean strangers are not to be answered
 --- @field isTelling fun(): dtls.Session? whose message is being told of
@@ -144,16 +144,16 @@ function Udp:_target(ip)
 end
 
 --- Sends one datagram: now, or as soon as the socket can take it. `dropped` says that it was not even tried,
---- since too much waits.
+--- since too much waits. Unless it is wanted `atOnce` it may be gathered with others, and fail later.
 --- @return true|nil sent, string? err, string? name, boolean? dropped
-function Udp:send(datagram, ip, port)
+function Udp:send(datagram, ip, port, atOnce)
   local handle = self.handle
   -- The user may have closed it. luv would open another and send from that.
   if not handle or (self.borrowed and handle:is_closing()) then
     return nil, 'ENOTCONN: the socket is closed', 'ENOTCONN'
   end
   if self.scope then ip = self:_target(ip) end
-  if self.batch then return self.batch:send(datagram, ip, port) end
+  if self.batch then return self.batch:send(datagram, ip, port, atOnce) end
   -- A connected socket must not be told.
   if self.connected then ip, port = nil, nil end
   local sent, err, name = handle:try_send(datagram, ip, port)

@@ -79,12 +79,12 @@ impl Inbound {
         }
     }
 
-    /// Receives what is there, without waiting. Says how many messages.
+    /// Receives what is there, `most` messages and [`MOST`] at the most, without waiting. Says how many.
     ///
     /// # Errors
     ///
     /// EAGAIN where there is none; what an earlier datagram met with, such as ECONNREFUSED.
-    pub fn receive(&mut self, socket: RawFd) -> io::Result<usize> {
+    pub fn receive(&mut self, socket: RawFd, most: usize) -> io::Result<usize> {
         let parts = self.bytes.chunks_exact_mut(LONGEST).zip(&mut self.names).zip(&mut self.controls);
         for (((part, name), control), (header, vector)) in
             parts.zip(self.headers.iter_mut().zip(&mut self.vectors))
@@ -99,10 +99,11 @@ impl Inbound {
             header.msg_controllen = CONTROL as _;
             header.msg_flags = 0;
         }
+        let most = most.min(MOST);
         // SAFETY: every header points to a name, a vector and a control of `self`, each of the length that it
         // says, and every vector to its own part of the bytes. None of them moves during the call.
         let count = unsafe {
-            libc::recvmmsg(socket, self.headers.as_mut_ptr(), MOST as _, libc::MSG_DONTWAIT as _, null_mut())
+            libc::recvmmsg(socket, self.headers.as_mut_ptr(), most as _, libc::MSG_DONTWAIT as _, null_mut())
         };
         usize::try_from(count).map_err(|_| io::Error::last_os_error())
     }
@@ -118,6 +119,12 @@ impl Inbound {
             segment: self.segment(number).filter(|&segment| segment > 0).unwrap_or(length),
             truncated: header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
         }
+    }
+
+    /// How many datagrams a message of the last batch holds.
+    pub fn count(&self, number: usize) -> usize {
+        let length = self.headers[number].msg_len as usize;
+        self.segment(number).map_or(1, |segment| length.div_ceil(segment.max(1)).max(1))
     }
 
     fn segment(&self, number: usize) -> Option<usize> {

@@ -42,8 +42,12 @@ fn number(error: &io::Error) -> i32 {
     error.raw_os_error().unwrap_or(libc::EIO)
 }
 
+/// Reads an address. That of an interface that is gone has no scope any more, as with libuv: the system says then
+/// that nothing can be sent there.
 fn address(ip: &LuaString, port: u16) -> LuaResult<SocketAddr> {
-    read_address(&ip.to_str()?, port).ok_or_else(|| LuaError::runtime("no address"))
+    let ip = ip.to_str()?;
+    let bare = || ip.split('%').next().and_then(|ip| read_address(ip, port));
+    read_address(&ip, port).or_else(bare).ok_or_else(|| LuaError::runtime("no address"))
 }
 
 /// `true`, or `nil` and the number of an error.
@@ -58,18 +62,21 @@ impl UserData for LuaTransport {
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
         methods.add_method("receive", |_, this, ()| Ok(outcome(this.0.borrow_mut().receive())));
         methods.add_method("take", take);
-        methods.add_method("send", |_, this, (datagram, ip, port): (LuaString, LuaString, u16)| {
-            let to = address(&ip, port)?;
-            Ok(outcome(this.0.borrow_mut().send(to, &datagram.as_bytes()).map(|()| true)))
+        type Send = (LuaString, LuaString, u16, bool);
+        methods.add_method("send", |_, this, (datagram, ip, port, at_once): Send| {
+            let (to, datagram) = (address(&ip, port)?, datagram.as_bytes());
+            let mut transport = this.0.borrow_mut();
+            let sent = if at_once { Transport::send_at_once } else { Transport::send };
+            Ok(outcome(sent(&mut transport, to, &datagram).map(|()| true)))
         });
         methods.add_method("flush", |_, this, ()| Ok(this.0.borrow_mut().flush()));
         methods.add_method("take_refused", |lua, this, ()| {
             let Some(refused) = this.0.borrow_mut().take_refused() else {
-                return Ok((None, None, None, None));
+                return Ok((None, None, None, None, None));
             };
             let datagram = lua.create_string(&refused.datagram)?;
             let (ip, port) = (write_ip(refused.to.ip()), refused.to.port());
-            Ok((Some(datagram), Some(number(&refused.error)), Some(ip), Some(port)))
+            Ok((Some(datagram), Some(number(&refused.error)), Some(ip), Some(port), Some(refused.strange)))
         });
         methods.add_method("pause", |_, this, paused: bool| {
             this.0.borrow_mut().pause(paused);

@@ -1,6 +1,6 @@
 //! What a socket has handed over in one call, taken datagram by datagram.
 
-use crate::ffi::batch::Inbound;
+use crate::ffi::batch::{Inbound, MOST};
 use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
@@ -13,6 +13,10 @@ thread_local! {
     static SPARE: RefCell<Option<Inbound>> = const { RefCell::new(None) };
 }
 
+/// How many datagrams are enough for a batch, and for a turn of the loop. Anybody can send 64 as one message, and
+/// 2000 in one batch would keep others waiting for 20 ms.
+const ENOUGH: usize = 4 * MOST;
+
 /// A batch of messages on their way to whom they are for. *empty → filled → empty → …*
 #[derive(Default)]
 pub struct Inbox {
@@ -20,6 +24,8 @@ pub struct Inbox {
     batch: Option<Inbound>,
     /// The messages that have not been begun.
     messages: Range<usize>,
+    /// How many datagrams to expect in a message.
+    expected: usize,
     /// What is left of the one that has: the kernel may hand over several datagrams of one sender as one.
     rest: Option<Rest>,
 }
@@ -42,29 +48,35 @@ struct Rest {
 }
 
 impl Inbox {
-    /// How many messages have been received and not taken to their end.
-    pub fn len(&self) -> usize {
-        self.messages.len() + usize::from(self.rest.is_some())
+    /// Whether all that was received has been taken.
+    pub fn is_empty(&self) -> bool {
+        self.batch.is_none()
     }
 
-    /// Receives what waits in the socket, which must find the inbox empty. Says how many messages.
+    /// Receives what waits in the socket, which must find the inbox empty. Says whether it is worth while to receive
+    /// again at once: more may be there, and it was not much.
     ///
     /// # Errors
     ///
-    /// What the socket reports, if it is not that there is nothing.
-    pub fn fill(&mut self, socket: RawFd) -> io::Result<usize> {
+    /// What the socket reports, EAGAIN where there is nothing.
+    pub fn fill(&mut self, socket: RawFd) -> io::Result<bool> {
         let mut batch = SPARE.take().unwrap_or_else(Inbound::new);
-        let received = batch.receive(socket);
-        if let Ok(count @ 1..) = received {
-            self.messages = 0..count;
-            self.batch = Some(batch);
-            return Ok(count);
+        let most = (ENOUGH / self.expected.max(1)).clamp(1, MOST);
+        let received = batch.receive(socket, most);
+        match received {
+            Ok(count) => {
+                let datagrams = (0..count).map(|message| batch.count(message)).sum::<usize>();
+                // What comes by turns, one by one and many at once, is expected to come many at once.
+                self.expected = datagrams.div_ceil(count.max(1)).max(self.expected / 2);
+                self.messages = 0..count;
+                self.batch = Some(batch);
+                Ok(count == MOST && datagrams < ENOUGH)
+            }
+            Err(error) => {
+                SPARE.set(Some(batch));
+                Err(error)
+            }
         }
-        SPARE.set(Some(batch));
-        received.or_else(|error| match error.kind() {
-            io::ErrorKind::WouldBlock => Ok(0),
-            _ => Err(error),
-        })
     }
 
     /// Takes the next datagram. One that was cut short on the way in is a lost one: what is left of it is empty.
@@ -116,7 +128,7 @@ impl Drop for Inbox {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ffi::batch::{coalesce, send, Outgoing, MOST};
+    use crate::ffi::batch::{coalesce, send, Outgoing};
     use std::net::UdpSocket;
     use std::os::fd::AsRawFd;
 
@@ -135,8 +147,8 @@ mod tests {
     #[test]
     fn an_empty_socket_fills_nothing() {
         let mut inbox = Inbox::default();
-        assert_eq!((inbox.fill(socket().as_raw_fd()).unwrap(), inbox.len()), (0, 0));
-        assert!(inbox.take().is_none());
+        assert_eq!(inbox.fill(socket().as_raw_fd()).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert!(inbox.is_empty() && inbox.take().is_none());
     }
 
     #[test]
@@ -149,10 +161,10 @@ mod tests {
         two.send_to(b"", to).unwrap();
         two.send_to(&longest, to).unwrap();
         let mut inbox = Inbox::default();
-        assert_eq!(inbox.fill(ours.as_raw_fd()).unwrap(), 3);
+        assert!(!inbox.fill(ours.as_raw_fd()).unwrap());
         let expected = [(b"a".to_vec(), from_one), (vec![], from_two), (longest, from_two)];
         assert_eq!(all(&mut inbox), expected);
-        assert_eq!(inbox.len(), 0);
+        assert!(inbox.is_empty());
     }
 
     #[test]
@@ -177,16 +189,47 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_leaves_what_is_too_much_for_it_to_the_next() {
+    fn a_full_batch_says_that_there_may_be_more() {
         let (ours, peer) = (socket(), socket());
         for _ in 0..=MOST {
             peer.send_to(b"x", ours.local_addr().unwrap()).unwrap();
         }
         let mut inbox = Inbox::default();
-        for count in [MOST, 1, 0] {
-            assert_eq!(inbox.fill(ours.as_raw_fd()).unwrap(), count);
-            assert_eq!(all(&mut inbox).len(), count);
+        assert!(inbox.fill(ours.as_raw_fd()).unwrap());
+        assert_eq!(all(&mut inbox).len(), MOST);
+        assert!(!inbox.fill(ours.as_raw_fd()).unwrap());
+        assert_eq!(all(&mut inbox).len(), 1);
+    }
+
+    #[test]
+    fn a_batch_of_many_datagrams_is_followed_by_none_at_once() {
+        let (ours, peer) = (socket(), socket());
+        coalesce(ours.as_raw_fd(), true).unwrap();
+        let fill_with = |segment| {
+            for _ in 0..=MOST {
+                let message = Outgoing { to: Some(ours.local_addr().unwrap()), bytes: &[0; 40], segment };
+                send(peer.as_raw_fd(), std::iter::once(message)).unwrap();
+            }
+        };
+        fill_with(Some(1));
+        let mut inbox = Inbox::default();
+        assert!(!inbox.fill(ours.as_raw_fd()).unwrap());
+        assert_eq!(all(&mut inbox).len(), 40 * MOST);
+        fill_with(Some(1));
+        // Nor is there as much of it again.
+        for _ in 0..MOST / 3 {
+            assert!(!inbox.fill(ours.as_raw_fd()).unwrap());
+            assert_eq!(all(&mut inbox).len(), 120);
         }
+        while inbox.fill(ours.as_raw_fd()).is_ok() {
+            all(&mut inbox);
+        }
+        fill_with(None);
+        let mut counts = Vec::new();
+        while inbox.fill(ours.as_raw_fd()).is_ok() {
+            counts.push(all(&mut inbox).len());
+        }
+        assert_eq!(counts, [3, 6, 12, 12]);
     }
 
     #[test]

@@ -27,21 +27,27 @@ struct Flight {
     count: usize,
     /// Whether it can take no more.
     full: bool,
+    /// Whether it is for nobody we know.
+    strange: bool,
 }
 
 impl Flight {
     fn new(to: SocketAddr) -> Flight {
-        Flight { to, bytes: Vec::new(), segment: 0, count: 0, full: false }
+        Flight { to, bytes: Vec::new(), segment: 0, count: 0, full: false, strange: false }
     }
 
     fn begin(&mut self, to: SocketAddr, datagram: &[u8]) {
         self.to = to;
-        self.bytes.clear();
-        self.bytes.shrink_to(KEPT);
         self.bytes.extend_from_slice(datagram);
         self.segment = datagram.len();
         self.count = 1;
+        self.strange = false;
         self.full = datagram.len() > LONGEST_SEGMENT || datagram.is_empty();
+    }
+
+    fn end(&mut self) {
+        self.bytes.clear();
+        self.bytes.shrink_to(KEPT);
     }
 
     fn takes(&self, datagram: &[u8]) -> bool {
@@ -81,6 +87,8 @@ pub struct Refused {
     pub datagram: Vec<u8>,
     /// Why.
     pub error: io::Error,
+    /// Whether it was an answer to a stranger.
+    pub strange: bool,
 }
 
 /// What waits to be sent.
@@ -88,6 +96,8 @@ pub struct Outbox {
     socket: RawFd,
     /// Whether the socket has one peer, and must not be told whom to send to.
     pub connected: bool,
+    /// Whether older datagrams wait elsewhere, and all are refused until those have been sent.
+    pub paused: bool,
     flights: Vec<Flight>,
     /// How many of them there are: the others are kept for their memory.
     used: usize,
@@ -106,6 +116,7 @@ impl Outbox {
         Outbox {
             socket,
             connected: false,
+            paused: false,
             flights: Vec::new(),
             used: 0,
             generation: 1,
@@ -115,9 +126,14 @@ impl Outbox {
         }
     }
 
-    /// Whether datagrams of an earlier call wait for somebody to take them back.
-    pub fn is_congested(&self) -> bool {
+    /// Whether somebody has to take datagrams back.
+    pub fn has_refused(&self) -> bool {
         !self.refused.is_empty()
+    }
+
+    /// Whether older datagrams have to be sent elsewhere before anything is sent here.
+    pub fn is_blocked(&self) -> bool {
+        self.paused || self.refused.back().is_some_and(|last| is_full(&last.error))
     }
 
     /// Adds a datagram for a session's peer, to what goes to the same peer already.
@@ -136,6 +152,12 @@ impl Outbox {
         self.generation += 1;
     }
 
+    /// Adds an answer to a stranger.
+    pub fn add_answer(&mut self, to: SocketAddr, datagram: &[u8]) {
+        let flight = self.begin(to, datagram);
+        self.flights[flight].strange = true;
+    }
+
     fn begin(&mut self, to: SocketAddr, datagram: &[u8]) -> usize {
         if self.used == MOST {
             self.flush();
@@ -148,10 +170,18 @@ impl Outbox {
         self.used - 1
     }
 
-    /// Sends all that waits. What the socket does not take is [refused](Outbox::take_refused).
+    /// Sends all that waits. What the socket does not take is [refused](Outbox::take_refused), and where its buffer
+    /// is full, so is all that comes behind.
     pub fn flush(&mut self) {
         let (mut next, mut tried) = (0, 0);
         while next < self.used {
+            if self.is_blocked() {
+                let error = io::Error::from_raw_os_error(libc::EAGAIN);
+                self.flights[next..self.used]
+                    .iter()
+                    .for_each(|flight| refuse(&mut self.refused, flight, 0, &error));
+                break;
+            }
             let waiting = &self.flights[next..self.used];
             match batch::send(self.socket, waiting.iter().map(|flight| flight.outgoing(self.connected))) {
                 Ok(count) => {
@@ -171,15 +201,13 @@ impl Outbox {
                     next += 1;
                 }
                 Err(error) => {
-                    let last = if is_full(&error) { self.used } else { next + 1 };
-                    for flight in &self.flights[next..last] {
-                        refuse(&mut self.refused, flight, 0, &error);
-                    }
-                    next = last;
+                    refuse(&mut self.refused, &self.flights[next], 0, &error);
+                    next += 1;
                     tried = 0;
                 }
             }
         }
+        self.flights[..self.used].iter_mut().for_each(Flight::end);
         self.used = 0;
         self.generation += 1;
     }
@@ -220,6 +248,7 @@ fn refuse(refused: &mut VecDeque<Refused>, flight: &Flight, first: usize, error:
         to: flight.to,
         datagram: datagram.to_vec(),
         error: io::Error::from_raw_os_error(error.raw_os_error().unwrap_or(libc::EIO)),
+        strange: flight.strange,
     }));
 }
 
@@ -259,7 +288,7 @@ mod tests {
         outbox.flush();
         assert_eq!(heard(&peer, sent.len()), sent);
         assert_eq!(outbox.take_sent(), (sent.len() as u64, lengths.iter().sum::<usize>() as u64));
-        assert!(!outbox.is_congested() && outbox.take_refused().is_none());
+        assert!(!outbox.has_refused() && outbox.take_refused().is_none());
     }
 
     #[test]
@@ -289,6 +318,8 @@ mod tests {
         assert_eq!(outbox.used, 3);
         outbox.flush();
         assert_eq!(heard(&peer, 150), (0..150).map(|byte| datagram(byte, 100)).collect::<Vec<_>>());
+        // The memory that it took is not kept.
+        assert!(outbox.flights.iter().all(|flight| flight.bytes.capacity() <= KEPT));
     }
 
     #[test]
@@ -333,13 +364,40 @@ mod tests {
         outbox.add_alone(to, b"behind");
         outbox.flush();
         assert_eq!(heard(&peer, 2), [b"before", b"behind"]);
-        assert!(outbox.is_congested());
+        assert!(outbox.has_refused());
         for byte in 0..3 {
             let refused = outbox.take_refused().unwrap();
             assert_eq!((refused.to, refused.datagram), (everybody, datagram(byte, 30)));
             assert_eq!(refused.error.raw_os_error(), Some(libc::EACCES));
         }
-        assert!(outbox.take_refused().is_none() && !outbox.is_congested());
+        assert!(outbox.take_refused().is_none() && !outbox.has_refused());
+    }
+
+    #[test]
+    fn nothing_is_sent_while_older_datagrams_wait_elsewhere() {
+        let (ours, peer) = (socket(), socket());
+        let to = peer.local_addr().unwrap();
+        let mut outbox = Outbox::new(ours.as_raw_fd());
+        outbox.add(to, b"first", &Cell::default());
+        outbox.add_answer(to, b"second");
+        outbox.paused = true;
+        outbox.flush();
+        outbox.add_answer(to, b"third");
+        outbox.flush();
+        outbox.paused = false;
+        assert!(outbox.is_blocked());
+        outbox.add(to, b"fourth", &Cell::default());
+        outbox.flush();
+        for (datagram, strange) in [("first", false), ("second", true), ("third", true), ("fourth", false)] {
+            let refused = outbox.take_refused().unwrap();
+            assert!(refused.datagram == datagram.as_bytes() && is_full(&refused.error));
+            assert_eq!(refused.strange, strange);
+        }
+        assert!(!outbox.is_blocked() && !outbox.has_refused());
+        assert_eq!(outbox.take_sent(), (0, 0));
+        outbox.add(to, b"fifth", &Cell::default());
+        outbox.flush();
+        assert_eq!(heard(&peer, 1), [b"fifth"]);
     }
 
     #[test]
