@@ -427,7 +427,12 @@ function Session:export_keying_material(length, label, context) end
 --- @return dtls_core.SrtpKeys|nil keys, string? err, string? name
 function Session:srtp_keys() end
 
---- What the handshake has shown; nil until it is complete.
+--- What every session is told of its handshake; nil until it is complete.
+--- @return boolean? authorized, string? authorization_error, string? server_name, string? alpn_protocol
+--- @return string? srtp_profile
+function Session:verdict() end
+
+--- All else that the handshake has shown; nil until it is complete.
 --- @return dtls_core.Established?
 function Session:established() end
 
@@ -436,13 +441,8 @@ function Session:established() end
 --- @field cipher string
 --- @field cipher_standard_name string
 --- @field max_payload integer
---- @field authorized boolean
---- @field authorization_error? string
---- @field alpn_protocol? string
---- @field srtp_profile? string
 --- @field extended_master_secret boolean
 --- @field chain dtls_core.Certificate[] the peer's own first
---- @field server_name? string
 --- @field public_key? string PEM
 --- @field ocsp_response? string DER
 --- @field psk_identity? string

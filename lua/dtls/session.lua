@@ -239,12 +239,8 @@ end
 --- @private Learns what the handshake has shown.
 function Session:_establish()
   self._state, self._met = 'open', true
-  local shown = self._core:established()
-  self.authorized = shown.authorized
-  self.authorizationError = shown.authorization_error
-  self.servername = shown.server_name
-  self.alpnProtocol = shown.alpn_protocol
-  self.srtpProfile = shown.srtp_profile
+  self.authorized, self.authorizationError, self.servername, self.alpnProtocol, self.srtpProfile =
+    self._core:verdict()
   if self._dial then self._dial:arrive() end
   if self._quiet then self:_stir() end
   self:_beginKeepAlive()

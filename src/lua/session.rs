@@ -82,6 +82,13 @@ impl UserData for LuaSession {
         });
         methods.add_method("srtp_keys", |lua, this, ()| or_failure(lua, this.borrow_mut().srtp_keys()));
         methods.add_method("stats", |lua, this, ()| stats::session(lua, this.borrow_mut().counts()));
+        methods.add_method("verdict", |lua, this, ()| {
+            let session = this.borrow_mut();
+            match session.established() {
+                Some(established) => show::verdict(lua, established)?.into_lua_multi(lua),
+                None => LuaNil.into_lua_multi(lua),
+            }
+        });
         methods.add_method("established", |lua, this, ()| {
             this.borrow_mut().established().map(|established| show::established(lua, established)).transpose()
         });

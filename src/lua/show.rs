@@ -43,24 +43,33 @@ fn show_peer(lua: &Lua, presented: &Presented) -> LuaResult<LuaTable> {
     Ok(table)
 }
 
-/// What a handshake has shown, as a table.
+/// What every session is told of its handshake: whether the peer is authorized and why not, the server's name, the
+/// application protocol, the SRTP profile.
+type Verdict<'a> = (bool, Option<String>, Option<&'a str>, Option<LuaString>, Option<&'static str>);
+
+/// The part of what a handshake has shown that is wanted of every session.
+pub(super) fn verdict<'a>(lua: &Lua, established: &'a Established) -> LuaResult<Verdict<'a>> {
+    let refusal = established.verification.as_ref().and_then(|verified| verified.as_ref().err());
+    Ok((
+        established.is_authorized(),
+        refusal.map(ToString::to_string),
+        established.server_name.as_deref(),
+        established.alpn_protocol.as_ref().map(|protocol| lua.create_string(protocol)).transpose()?,
+        established.srtp_profile.map(|profile| profile.name),
+    ))
+}
+
+/// All that a handshake has shown, as a table.
 pub(super) fn established(lua: &Lua, established: &Established) -> LuaResult<LuaTable> {
     let table = lua.create_table()?;
     table.set("protocol", established.protocol)?;
     table.set("cipher", established.cipher.name)?;
     table.set("cipher_standard_name", established.cipher.standard_name)?;
     table.set("max_payload", established.max_payload)?;
-    table.set("authorized", established.is_authorized())?;
-    if let Some(Err(error)) = &established.verification {
-        table.set("authorization_error", error.to_string())?;
-    }
     table.set("chain", describe_all(lua, &established.chain)?)?;
-    table.set("server_name", established.server_name.as_deref())?;
     set_bytes(lua, &table, "public_key", established.public_key.as_deref())?;
     set_bytes(lua, &table, "ocsp_response", established.ocsp_response.as_deref())?;
     set_bytes(lua, &table, "psk_identity", established.psk_identity.as_deref())?;
-    set_bytes(lua, &table, "alpn_protocol", established.alpn_protocol.as_deref())?;
-    table.set("srtp_profile", established.srtp_profile.map(|profile| profile.name))?;
     table.set("extended_master_secret", established.extended_master_secret)?;
     table.set("resumed", established.resumed)?;
     if let Some(kept) = &established.kept {
