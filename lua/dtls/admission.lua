@@ -1,7 +1,7 @@
 --- Who may begin a handshake: the limits of a server, and who yields to whom.
 ---
 --- A cookie proves an address and no more, and addresses are cheap: a botnet has many, a tenant of an IPv6
---- network 2^64. Whoever gets in makes us do a third of a millisecond of arithmetic and keep nearly 60 KiB
+--- network 2^64. Whoever gets in makes us do a third of a millisecond of arithmetic and keep some 44 KiB
 --- until the handshake's deadline. So there are four limits, each against something else:
 ---
 --- - `maxSessions`: all peers together, established or not. It keeps the process within its memory.

@@ -1,6 +1,6 @@
 --- Memory that goes back to the system when sessions end.
 ---
---- A session takes some 60 KiB of the C library's heap, and glibc gives the heap back from its end alone:
+--- A session takes some 30 KiB of the C library's heap, and glibc gives the heap back from its end alone:
 --- after a flood of thousands of peers one block that still lives there keeps hundreds of megabytes of free
 --- memory in the process for ever. malloc_trim(3) gives it back, at some 0.3 ms for each megabyte, in which
 --- nothing else happens. So it is called for some hundred sessions at a time, in a turn of its own, and only
@@ -11,7 +11,7 @@ local turns = require('dtls/turns')
 
 local heap = {}
 
---- How many sessions fewer there must be: fifteen megabytes, five milliseconds. With very many sessions it
+--- How many sessions fewer there must be: eight megabytes, some two milliseconds. With very many sessions it
 --- takes longer to look through what is free, and one in so many is waited for.
 heap.dose, heap.share = 256, 16
 
