@@ -188,7 +188,20 @@ function Udp:_queue(datagram, ip, port)
   return self:_count(datagram)
 end
 
---- @private A datagram that waited is on its way, or lost.
+-- Tells of a datagram that was lost, and of room. A handler may close the socket; one that throws must not
+-- keep those waiting who wait for room.
+local function tell(self, failure, drained)
+  local ears, thrown = self.ears, nil
+  if failure and self.handle then
+    local err = ('%s: a datagram that waited to be sent is lost'):format(failure)
+    thrown = guard.call(nil, ears.onLost, err, failure)
+  end
+  if drained and self.handle then thrown = guard.call(thrown, ears.onDrain) end
+  guard.raise(thrown)
+end
+
+--- @private A datagram that waited is on its way, or lost. Who wants to know hears of it in the loop's next
+--- turn: libuv ends the process where a handler that is called from here runs the loop.
 function Udp:_sent(failure)
   local isOpen, isEmpty = self.handle ~= nil, self.queue:get_send_queue_count() == 0
   if not isOpen then
@@ -198,14 +211,7 @@ function Udp:_sent(failure)
   if isEmpty and self.batch then self.batch:relieve() end
   local drained = isEmpty and self.full
   if drained then self.full = false end
-  local ears, thrown = self.ears, nil
-  if failure then
-    local err = ('%s: a datagram that waited to be sent is lost'):format(failure)
-    thrown = guard.call(nil, ears.onLost, err, failure)
-  end
-  -- A handler may have closed it. One that throws must not keep those waiting who wait for room.
-  if drained and self.handle then thrown = guard.call(thrown, ears.onDrain) end
-  guard.raise(thrown)
+  if failure or drained then loop.defer(tell, self, failure, drained) end
 end
 
 --- Takes a datagram that has arrived and not been read yet: peer_socket.lua says when.
