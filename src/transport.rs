@@ -254,10 +254,7 @@ impl Transport {
 
     fn send_now(&self, socket: RawFd, to: SocketAddr, datagram: &[u8]) -> io::Result<()> {
         let to = (!self.outbox.connected).then_some(to);
-        let send = || ffi::socket::send(socket, to.as_ref(), datagram);
-        // That is about an earlier datagram. This one has not been tried.
-        let is_old = |error: &io::Error| error.raw_os_error() == Some(libc::ECONNREFUSED);
-        send().or_else(|error| if is_old(&error) { send() } else { Err(error) })?;
+        ffi::socket::send(socket, to.as_ref(), datagram)?;
         self.totals.sent(1, datagram.len() as u64);
         Ok(())
     }

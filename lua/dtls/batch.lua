@@ -184,9 +184,9 @@ function Batch:relieve()
     local handle = self.udp.handle
     if self.closed or handle:get_send_queue_count() > 0 then return end
     handle:recv_stop()
+    if not self:_watch() then return self.udp:_receive() end
     self.paused = nil
     self.transport:pause(false)
-    self:_watch()
   end)
 end
 

@@ -103,7 +103,7 @@ pub fn receive(socket: RawFd, buffer: &mut [u8]) -> io::Result<(usize, SocketAdd
 ///
 /// # Errors
 ///
-/// EAGAIN where the socket's buffer is full; what the system says, or an earlier datagram met with.
+/// EAGAIN where the socket's buffer is full; what the system says.
 #[cfg(batches)]
 pub fn send(socket: RawFd, to: Option<&SocketAddr>, datagram: &[u8]) -> io::Result<()> {
     let bytes = datagram.as_ptr().cast();
@@ -116,10 +116,13 @@ pub fn send(socket: RawFd, to: Option<&SocketAddr>, datagram: &[u8]) -> io::Resu
             Ok(())
         }
     };
-    match to {
+    let send = || match to {
         Some(address) => with_raw(address, call),
         None => call(std::ptr::null(), 0),
-    }
+    };
+    // That is about an earlier datagram. This one has not been tried.
+    let is_old = |error: &io::Error| error.raw_os_error() == Some(libc::ECONNREFUSED);
+    send().or_else(|error| if is_old(&error) { send() } else { Err(error) })
 }
 
 /// Closes a descriptor. close(2); what it could complain of is nobody's to mend.

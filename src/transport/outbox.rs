@@ -2,10 +2,12 @@
 //! network card cuts into its datagrams (UDP_SEGMENT in udp(7)), and many messages in one call.
 
 use crate::ffi::batch::{self, Outgoing, MOST};
+use crate::ffi::socket;
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
+use std::ops::RangeBounds;
 use std::os::fd::RawFd;
 
 /// How many datagrams the kernel cuts a message into at the most (UDP_MAX_SEGMENTS), and how long it may be.
@@ -179,7 +181,7 @@ impl Outbox {
                 let error = io::Error::from_raw_os_error(libc::EAGAIN);
                 self.flights[next..self.used]
                     .iter()
-                    .for_each(|flight| refuse(&mut self.refused, flight, 0, &error));
+                    .for_each(|flight| refuse(&mut self.refused, flight, .., &error));
                 break;
             }
             let waiting = &self.flights[next..self.used];
@@ -201,7 +203,7 @@ impl Outbox {
                     next += 1;
                 }
                 Err(error) => {
-                    refuse(&mut self.refused, &self.flights[next], 0, &error);
+                    refuse(&mut self.refused, &self.flights[next], .., &error);
                     next += 1;
                     tried = 0;
                 }
@@ -215,14 +217,14 @@ impl Outbox {
     fn send_one_by_one(&mut self, flight: usize) {
         let flight = &self.flights[flight];
         for (number, datagram) in flight.datagrams().enumerate() {
-            let single =
-                Outgoing { to: (!self.connected).then_some(flight.to), bytes: datagram, segment: None };
-            match batch::send(self.socket, std::iter::once(single)) {
-                Ok(_) => {
+            let to = (!self.connected).then_some(flight.to);
+            match socket::send(self.socket, to.as_ref(), datagram) {
+                Ok(()) => {
                     self.sent.0 += 1;
                     self.sent.1 += datagram.len() as u64;
                 }
-                Err(error) => return refuse(&mut self.refused, flight, number, &error),
+                Err(error) if is_full(&error) => return refuse(&mut self.refused, flight, number.., &error),
+                Err(error) => refuse(&mut self.refused, flight, number..=number, &error),
             }
         }
     }
@@ -243,8 +245,14 @@ pub fn is_full(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::ENOBUFS))
 }
 
-fn refuse(refused: &mut VecDeque<Refused>, flight: &Flight, first: usize, error: &io::Error) {
-    refused.extend(flight.datagrams().skip(first).map(|datagram| Refused {
+fn refuse(
+    refused: &mut VecDeque<Refused>,
+    flight: &Flight,
+    which: impl RangeBounds<usize>,
+    error: &io::Error,
+) {
+    let numbered = flight.datagrams().enumerate().filter(|(number, _)| which.contains(number));
+    refused.extend(numbered.map(|(_, datagram)| Refused {
         to: flight.to,
         datagram: datagram.to_vec(),
         error: io::Error::from_raw_os_error(error.raw_os_error().unwrap_or(libc::EIO)),
