@@ -1,5 +1,6 @@
 //! One client: of DTLS, or of a server that echoes plain datagrams.
 
+use crate::inbound::Inbound;
 use crate::net::Net;
 use foreign_types::ForeignTypeRef;
 use openssl::ssl::{
@@ -57,9 +58,7 @@ impl Client {
     /// Takes a datagram, to be read by what is called next.
     pub fn feed(&mut self, datagram: &[u8]) {
         let wire = self.wire();
-        wire.inbound.clear();
-        wire.inbound.extend_from_slice(datagram);
-        wire.unread = true;
+        wire.inbound.lay(datagram);
     }
 
     /// Goes on with the handshake.
@@ -142,8 +141,7 @@ impl Client {
 pub struct Wire {
     net: Rc<Net>,
     number: u32,
-    inbound: Vec<u8>,
-    unread: bool,
+    inbound: Inbound,
     /// Datagrams that wait to be sent at once, all of one length.
     gathered: Vec<u8>,
     segment: usize,
@@ -154,15 +152,7 @@ impl Wire {
     /// That of the client of this number.
     pub fn new(net: &Rc<Net>, number: u32) -> Wire {
         let net = net.clone();
-        Wire {
-            net,
-            number,
-            inbound: Vec::new(),
-            unread: false,
-            gathered: Vec::new(),
-            segment: 0,
-            gathers: false,
-        }
+        Wire { net, number, inbound: Inbound::default(), gathered: Vec::new(), segment: 0, gathers: false }
     }
 
     fn flush_gathered(&mut self) {
@@ -175,12 +165,7 @@ impl Wire {
 
 impl Read for Wire {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if !std::mem::take(&mut self.unread) {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        let length = self.inbound.len().min(buffer.len());
-        buffer[..length].copy_from_slice(&self.inbound[..length]);
-        Ok(length)
+        self.inbound.read(buffer)
     }
 }
 

@@ -2,5 +2,6 @@
 
 pub mod client;
 pub mod crowd;
+pub mod inbound;
 pub mod net;
 pub mod process;

@@ -5,6 +5,7 @@
 //! for a datagram sent; or segmentation offload as well, by which datagrams for one peer leave in one call; or no
 //! DTLS at all. Any number of them can share a port.
 
+use dtls_bench::inbound::Inbound;
 use foreign_types::ForeignTypeRef;
 use hmac::{Hmac, KeyInit, Mac};
 use openssl::ssl::{
@@ -33,8 +34,7 @@ thread_local! {
 /// One datagram in, any number out.
 #[derive(Default)]
 struct Wire {
-    inbound: Vec<u8>,
-    unread: bool,
+    inbound: Inbound,
     outbound: Vec<u8>,
     /// Where each datagram to be sent ends.
     ends: Vec<usize>,
@@ -53,12 +53,7 @@ impl Wire {
 
 impl Read for Wire {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if !std::mem::take(&mut self.unread) {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        let length = self.inbound.len().min(buffer.len());
-        buffer[..length].copy_from_slice(&self.inbound[..length]);
-        Ok(length)
+        self.inbound.read(buffer)
     }
 }
 
@@ -127,9 +122,7 @@ impl Server {
 
 fn feed(stream: &mut SslStream<Wire>, datagram: &[u8]) {
     let wire = stream.get_mut();
-    wire.inbound.clear();
-    wire.inbound.extend_from_slice(datagram);
-    wire.unread = true;
+    wire.inbound.lay(datagram);
 }
 
 /// Goes on with the handshake, or echoes. Says whether the session stays.
