@@ -55,7 +55,7 @@ pub enum Taken {
 /// Who is at an address.
 enum Place {
     /// Sessions among which Lua chooses, or one that is not open.
-    Taken,
+    Shared,
     /// One open session, by the number that Lua has given it.
     Direct(Rc<Link>, u32),
 }
@@ -124,7 +124,7 @@ impl Transport {
     ) -> Option<u32> {
         let mut transport = this.borrow_mut();
         let before = transport.vacate(at);
-        let place = direct.map_or(Place::Taken, |(link, number, to)| {
+        let place = direct.map_or(Place::Shared, |(link, number, to)| {
             link.set_route(Some(Route::new(this, to)));
             Place::Direct(link, number)
         });

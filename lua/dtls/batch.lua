@@ -36,7 +36,7 @@ local Batch = {}
 Batch.__index = Batch
 
 -- `take` says by a number what there is: see src/lua/transport.rs.
-local MESSAGE, STIRRED, DROPPED, ADMITTED = 1, 2, 3, 4
+local takings = core.takings
 
 --- Reads and writes a handle's socket from now on; nil where that cannot be done here, or is not wanted.
 --- @param udp dtls.Udp
@@ -69,16 +69,17 @@ local function takeAll(self)
   local ears, transport, sessions = self.udp.ears, self.transport, self.sessions
   local now, wall = loop.now(), os.time()
   while true do
-    local kind, a, b, c, d = transport:take(now, wall, ears.isIdle(), not ears.isBusy())
-    if kind == MESSAGE then
+    local number, a, b, c, d = transport:take(now, wall, ears.isIdle(), not ears.isBusy())
+    local kind = takings[number]
+    if kind == 'message' then
       ears.onMessage(sessions[a], b, c)
-    elseif kind == nil then
+    elseif not kind then
       return
-    elseif kind == STIRRED then
+    elseif kind == 'stirred' then
       ears.onStirred(sessions[a])
-    elseif kind == DROPPED then
+    elseif kind == 'dropped' then
       ears.onDropped(sessions[a], b, c)
-    elseif kind == ADMITTED then
+    elseif kind == 'admitted' then
       ears.onAdmitted(a, b, c, d)
     else
       ears.onDatagram(a, b, c)
@@ -90,7 +91,7 @@ end
 function Batch:_tell(thrown)
   local ears = self.udp.ears
   -- A handler that is under way may be running the loop.
-  local told = ears.isTelling()
+  local told = ears.toldOf()
   local finished
   repeat
     thrown, finished = guard.call(thrown, takeAll, self)

@@ -254,9 +254,10 @@ function drain.message(endpoint, session, data, more)
   if again then drain.run(endpoint, session) end
 end
 
---- Whether what is sent now may be gathered with what is sent next: a batch is being told of, and ends soon.
---- @return dtls.Session? of what
-function drain.isTelling()
+--- The session whose message is being told of, if one is: then what is sent may be gathered with what is sent
+--- next, as a batch is being told of, and ends soon.
+--- @return dtls.Session?
+function drain.toldOf()
   return told
 end
 

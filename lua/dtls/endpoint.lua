@@ -83,7 +83,7 @@ function Endpoint:_bind(ip, port)
     onAdmitted = function (data, from, fromPort, pass) arrival.admitted(self, data, from, fromPort, pass) end,
     onRefused = function (...) drain.lost(self, ...) end,
     isIdle = drain.isIdle,
-    isTelling = drain.isTelling,
+    toldOf = drain.toldOf,
     isBusy = function () return self.busy end,
     afterFailure = drain.afterFailure,
     counts = self._stats,

@@ -79,7 +79,7 @@ function Session:send(data, callback)
     options.raise('session:send: data must be a string, got %s', type(data))
   end
   options.checkCallback('session:send', callback)
-  local sent, err, name = self:_send(data, callback ~= nil or drain.isTelling() == nil)
+  local sent, err, name = self:_send(data, callback ~= nil or drain.toldOf() == nil)
   if callback then loop.defer(callback, err, name) end
   drain.tell(self)
   if not sent then return nil, err, name end
@@ -93,18 +93,18 @@ function Session:_send(data, atOnce)
   end
   local sent, err, name = self._core:post(data, atOnce)
   if sent == false then
-    sent, err, name = drain.refused(self._endpoint, self, err, name)
+    local number, datagram = err, name
+    sent, err, name = drain.refused(self._endpoint, self, number, datagram)
   elseif sent == nil then
-    if not err then
-      -- It has no way of its own to the socket.
-      sent, err, name = self._core:send(data)
-    end
-    if not sent then
+    local datagram
+    -- It has no way of its own to the socket.
+    if not err then datagram, err, name = self._core:send(data) end
+    if not datagram then
       -- A failure that has ended the session says so on the way out.
       drain.run(self._endpoint, self)
       return nil, err, name
     end
-    sent, err, name = drain.sendTo(self._endpoint, self, sent, atOnce)
+    sent, err, name = drain.sendTo(self._endpoint, self, datagram, atOnce)
   end
   if sent and self._quiet then self:_stir() end
   return sent, err, name

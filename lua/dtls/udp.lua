@@ -30,7 +30,6 @@ Udp.__index = Udp
 --- @field onWarning fun(err: string, name: string) what the socket reports, none of which ends it
 --- @field onLost fun(err: string, name: string) a datagram that waited could not be sent
 --- @field onDrain fun() nothing waits any more, after a datagram was dropped since too much did
-
 --- @field counts { datagramsOut: integer, bytesOut: integer } of what the handle has sent
 ---
 --- Of a socket that is read in batches (batch.lua), which may know whose a datagram is:
@@ -43,7 +42,7 @@ Udp.__index = Udp
 ---   port: integer, strange: boolean) what was gathered could not be sent; is it an answer to a stranger?
 --- @field isIdle fun(): boolean no session is in the midst of something
 --- @field isBusy fun(): boolean strangers are not to be answered
---- @field isTelling fun(): dtls.Session? whose message is being told of
+--- @field toldOf fun(): dtls.Session? whose message is being told of
 --- @field afterFailure fun(before: dtls.Session?) a handler has thrown; `before` was told of when it began
 --- @field totals dtls_core.Totals of what goes past Lua
 
