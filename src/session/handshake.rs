@@ -3,6 +3,7 @@
 use super::checkpoint::{Checkpoint, Decision};
 use super::resumption::JUDGEMENT;
 use super::{Role, Session, Shown, Stage};
+use crate::crl;
 use crate::desk::Desk;
 use crate::engine::Engine;
 use crate::error::{Error, Name, Progress};
@@ -46,6 +47,12 @@ impl Session {
     fn arrive(&mut self, message: Message) {
         if message.kind == kind::CLIENT_KEY_EXCHANGE {
             self.limit_lifetime();
+        }
+        if message.kind == kind::CERTIFICATE && crl::has_relative_points_untrusted(&message.body) {
+            let sentence =
+                "the peer's certificate names the lists of its CA by relative names, which may take \
+                            any amount of memory (CVE-2026-35189)";
+            return self.refuse(Error::new(Name::Certificate, sentence));
         }
         let decisions: &[Decision] = match (&self.role, message.kind) {
             (Role::Server { .. }, kind::CLIENT_HELLO) => {
