@@ -28,16 +28,17 @@ function Session:exportKeyingMaterial(length, label, context)
   return material, err, name
 end
 
+--- Keys and salts for SRTP (RFC 3711), all as bytes.
 --- @class dtls.SrtpKeys
 --- @field profile string the protection profile, `SRTP_AES128_CM_SHA1_80` for one
---- @field clientKey string master keys and master salts by whose they are …
---- @field clientSalt string
---- @field serverKey string
---- @field serverSalt string
---- @field localKey string … and by what they are for: what we send is protected with ours
---- @field localSalt string
---- @field remoteKey string
---- @field remoteSalt string
+--- @field clientKey string the client's key: master keys and salts by whose they are …
+--- @field clientSalt string the client's salt
+--- @field serverKey string the server's key
+--- @field serverSalt string the server's salt
+--- @field localKey string our key: … and by what they are for: what we send is protected with ours
+--- @field localSalt string our salt
+--- @field remoteKey string what we receive is protected with the peer's
+--- @field remoteSalt string the peer's salt
 
 --- The SRTP keys that this session has brought about (RFC 5764 section 4.2).
 ---
