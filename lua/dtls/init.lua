@@ -238,6 +238,7 @@ end
 local function makeListener(caller, given, onConnection, check)
   options.check(caller, options.createEndpoint, given)
   options.checkCallback(caller, onConnection)
+  local cookieHooks = Cookies.terms(caller, given)
   local secrets = options.asList(given.cookieSecret)
   if secrets then
     local gate, option, sentence = core.gate(os.time(), secrets)
@@ -259,7 +260,7 @@ local function makeListener(caller, given, onConnection, check)
     sockets = sockets.terms(caller, given),
     roaming = given.roaming,
     cookieSecret = secrets,
-    cookieHooks = Cookies.terms(caller, given),
+    cookieHooks = cookieHooks,
     ticketKeys = resumption.ring(caller, context, given.ticketKeys),
   })
   if onConnection then server:on('connection', onConnection) end
