@@ -396,7 +396,8 @@ for transport, made in pairs({ ['its own transport'] = core.transport or false, 
     end)
 
     it('keeps nothing of strangers, and serves a peer, while 20000 hellos and as much junk come', function ()
-      local count = helper.slowness > 1 and 1000 or 20000
+      if helper.slowness > 1 then return pending('it takes minutes with a collector that never rests') end
+      local count = 20000
       local server, port = listen(binding())
       local function flood(times)
         local child = program.script('flood.lua', { port, times })
