@@ -15,7 +15,7 @@ local PAGE = {
     'dtls.generateCertificate', 'dtls.trace' },
   { 'dtls.Server' }, { 'dtls.Endpoint' }, { 'dtls.Session' },
   { 'Options', 'dtls.EndpointOptions', 'dtls.ConnectOptions', 'dtls.SessionOptions', 'dtls.ContextOptions',
-    'dtls.PeerOptions', 'dtls.PskPair', 'dtls.KeepAlive', 'dtls.SessionCache' },
+    'dtls.PeerOptions', 'dtls.PskPair', 'dtls.KeepAlive', 'dtls.SessionCache', 'dtls.CookiePeer' },
   { 'Hooks', 'dtls.VerifyHook', 'dtls.PskHook', 'dtls.SniHook', 'dtls.OcspHook', 'dtls.TraceHook' },
   { 'coro', 'coro.connect', 'coro.listen', 'dtls.CoroConnectOptions', 'dtls.CoroListenOptions' },
   { 'dtls.CoroSession' }, { 'dtls.CoroServer' },
