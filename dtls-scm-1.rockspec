@@ -76,6 +76,7 @@ build = {
       ['dtls.timeout'] = 'lua/dtls/timeout.lua',
       ['dtls.trace'] = 'lua/dtls/trace.lua',
       ['dtls.turns'] = 'lua/dtls/turns.lua',
+      ['dtls.types'] = 'lua/dtls/types.lua',
       ['dtls.udp'] = 'lua/dtls/udp.lua',
       ['dtls.wait'] = 'lua/dtls/wait.lua',
       ['dtls.watch'] = 'lua/dtls/watch.lua',

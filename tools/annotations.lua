@@ -142,7 +142,10 @@ local function read(path, functions)
   local block, head, inside = {}, nil, nil
   -- What variables stand for.
   local named = { dtls = 'dtls', coro = 'coro' }
-  for line in io.lines(path) do
+  local file = assert(io.open(path))
+  local text = file:read('*a')
+  file:close()
+  for line in (text .. '\n'):gmatch('(.-)\n') do
     annotations.at(path)
     local comment = line:match('^%s*%-%-%- ?(.*)$')
     if comment then
