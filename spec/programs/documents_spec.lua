@@ -28,6 +28,8 @@ local ELSEWHERE = {
   { '^make test$', 'Makefile', '\ntest:[^\n]*\n\t@tools/test%.sh\n' },
   { '^make deps%-demo$', 'Makefile', '\ndemo: deps%-demo ' },
   { '^make demo$', 'spec/examples_spec.lua', "example%('demo%.lua'%)" },
+  { '^make luvit%-deps DIR=%S+$', 'spec/programs/luvit_deps_spec.lua', "make%('luvit%-deps', 'DIR=' " },
+  { '^luarocks .*make dtls%-scm%-1%.rockspec$', 'Makefile', '\n\t%$%(LUAROCKS%) [^\n]* make %$%(ROCKSPEC%)' },
   -- It takes twenty minutes, and its figures the machine for itself.
   { '^make bench$', 'bench/results/latest.md', '`make bench' },
   { '^make bench BENCH_FLAGS=%S+$', 'bench/results/latest.md', '`make bench' },
