@@ -41,6 +41,36 @@ describe('the module', function ()
     assert.equal('', output)
   end)
 
+  it('writes to standard error alone, whatever it is to log and to draw', function ()
+    local script = [[
+      local dtls = require('dtls')
+      local make = dtls.createServer
+      function dtls.createServer(options)
+        options.trace = dtls.trace()
+        return make(options)
+      end
+    ]] .. hello .. 'dtls.uv.run()'
+    local function streams(redirected)
+      local child = program.start('sh', { '-c', 'exec luajit -e "$0" ' .. redirected, script }, {
+        LUA_PATH = package.path, LUA_CPATH = package.cpath, DTLS_LOG = 'trace',
+      })
+      assert.equal(0, child:waitForEnd())
+      return child.output
+    end
+    assert.equal('connected\n', streams('2>/dev/null'))
+    local written = streams('2>&1 >/dev/null')
+    assert.matches('\n#1 .* ClientHello ', written)
+    assert.matches('\ndtls trace .* ClientHello ', written)
+  end)
+
+  -- The tool's own files excepted.
+  it('has no line that could write to standard output', function ()
+    local search = program.start('grep', {
+      '-rnE', '--exclude-dir=nc', 'io\\.(write|stdout)|\\bprint *\\(|print(ln)?!|stdout\\(', 'lua', 'src',
+    })
+    assert.same({ 1, '' }, { search:waitForEnd(), search.output })
+  end)
+
   it('says what it is and what it runs on', function ()
     local output = run("local dtls = require('dtls') print(dtls._VERSION, dtls.opensslVersion)")
     assert.matches('^%d+%.%d+%.%d+\tOpenSSL 3%.', output)
