@@ -5,3 +5,4 @@ files['spec'] = { std = '+busted' }
 -- Inside Luvit a program finds its arguments there.
 files['examples'] = { read_globals = { 'process' } }
 files['bench'] = { read_globals = { 'process' } }
+files['spec/luvit'] = { read_globals = { 'process' } }

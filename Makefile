@@ -14,7 +14,7 @@ ROCKSPEC := dtls-scm-1.rockspec
 
 # Goals are made in the order they are written; the parallel work is cargo's.
 .NOTPARALLEL:
-.PHONY: help lib build env deps deps-demo deps-bench demo test bench bench-core check clean
+.PHONY: help lib build luvit-deps env deps deps-demo deps-bench demo test bench bench-core check clean
 # What `env` prints is for a shell to read, even when another make asks.
 MAKEFLAGS += --no-print-directory
 
@@ -37,6 +37,10 @@ lib: ## build the native part, build/dtls_core.so
 build: ## build everything into ./lua_modules
 	$(call need,command -v luarocks,luarocks was not found: install it or run `make deps-demo`)
 	$(LUAROCKS) --tree lua_modules make $(ROCKSPEC)
+
+# Given on the command line, it comes to the script through the environment, whatever is in it.
+luvit-deps: ## lay everything into the deps/ of a Luvit project: DIR=path/to/project
+	+@MAKE='$(MAKE)' tools/luvit-deps.sh "$$DIR"
 
 env: ## print what lets LuaJIT find ./lua_modules: eval "$(make -s env)"
 	@echo "export LUA_PATH='$(TREE)/share/lua/5.1/?.lua;$(TREE)/share/lua/5.1/?/init.lua;;'"
