@@ -9,7 +9,8 @@ return {
   description = 'DTLS 1.2 over UDP: what tls gives over TCP',
   license = 'MIT OR Apache-2.0',
   tags = { 'dtls', 'udp', 'tls', 'network', 'security' },
-  -- Whose Emitter our objects are. The native part, dtls_core.so, is no package: it lies beside this one.
+  -- Whose Emitter our objects are. The native part, dtls_core.so, lies beside this
+  -- package, not in it.
   dependencies = { 'luvit/core@2.0.0' },
   files = { '**.lua' },
 }

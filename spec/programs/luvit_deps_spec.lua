@@ -61,7 +61,8 @@ describe('make luvit-deps', function ()
   it('lays the Lua files, a lit package, and the native part into the deps/ of a project', function ()
     local status, output = make('luvit-deps', 'DIR=' .. scratch)
     assert.equal(0, status, output)
-    assert.truthy(output:find('dtls: laid dtls/ and dtls_core.so into ' .. scratch .. '/deps\n', 1, true))
+    assert.truthy(output:find(('dtls: laid dtls/ into %s/deps, dtls_core.so into %s/deps\n')
+      :format(scratch, scratch), 1, true))
     local expected = { 'package.lua' }
     for _, file in ipairs(files('lua/dtls')) do expected[#expected + 1] = file end
     table.sort(expected)
@@ -78,6 +79,15 @@ describe('make luvit-deps', function ()
     for _, file in ipairs(files(scratch .. '/deps')) do assert.is_nil(file:find('stale'), file) end
     assert.is_nil(uv.fs_stat(scratch .. '/deps/dtls/of_an_older_version.lua'))
     assert.equal('return "other"', helper.read(scratch .. '/deps/other.lua'))
+  end)
+
+  it('replaces the native part in libs/ where it has been moved there, for lit to pack it', function ()
+    write('packed/libs/dtls_core.so', 'of an older version')
+    assert.equal(0, (make('luvit-deps', 'DIR=' .. scratch .. '/packed')))
+    assert.same({ 'dtls_core.so' }, files(scratch .. '/packed/libs'))
+    assert.is_nil(uv.fs_stat(scratch .. '/packed/deps/dtls_core.so'))
+    write('packed/main.lua', helper.read('spec/luvit/blocking.lua'))
+    assert.equal(0, (runInProject('packed/main.lua')))
   end)
 
   it('takes a project whose name has spaces and quotes in it', function ()
