@@ -12,6 +12,12 @@ BUILT := $(TARGET)/release/libdtls_core.$(if $(filter Darwin,$(shell uname)),dyl
 LUAROCKS := luarocks --lua-version 5.1
 ROCKSPEC := dtls-scm-1.rockspec
 
+RUST := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+rust_is_new = cargo --version | awk -v least=$(RUST) '{ split($$2, is, "."); split(least, must, "."); \
+  exit !(is[1] > must[1] || is[1] == must[1] && is[2] + 0 >= must[2] + 0) }'
+# Whether OpenSSL is built, too.
+VENDORED := $(if $(findstring no-default-features,$(CARGO_FLAGS)),$(findstring vendored,$(CARGO_FLAGS)),yes)
+
 # Goals are made in the order they are written; the parallel work is cargo's.
 .NOTPARALLEL:
 .PHONY: help lib build luvit-deps env deps deps-demo deps-bench demo test bench bench-core check clean
@@ -25,9 +31,12 @@ help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 lib: ## build the native part, build/dtls_core.so
-	$(call need,command -v cargo,cargo was not found: install Rust 1.80 or newer)
+	$(call need,command -v cargo,cargo was not found: install Rust $(RUST) or newer)
+	$(call need,cargo --version,cargo does not run: `cargo --version` says why)
+	$(call need,$(rust_is_new),this Rust is too old: install $(RUST) or newer)
 	$(call need,command -v cc,cc was not found: OpenSSL and the Rust linker need a C compiler)
-	$(call need,perl -M5.10.0 -MIPC::Cmd -e 1,perl with its standard modules was not found: building OpenSSL needs it)
+	$(if $(VENDORED),$(call need,perl -M5.10.0 -MIPC::Cmd -e 1,perl with its standard modules was not found: \
+	  building OpenSSL needs it))
 	cargo build --release --locked $(CARGO_FLAGS)
 	@mkdir -p build
 # Renamed into place, and only when it differs: a running program may have the old file mapped.
