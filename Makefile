@@ -20,7 +20,7 @@ VENDORED := $(if $(findstring no-default-features,$(CARGO_FLAGS)),$(findstring v
 
 # Goals are made in the order they are written; the parallel work is cargo's.
 .NOTPARALLEL:
-.PHONY: help lib build luvit-deps env deps deps-demo deps-bench demo test bench bench-core check clean
+.PHONY: help lib build rock luvit-deps env deps deps-demo deps-bench demo test bench bench-core check clean
 # What `env` prints is for a shell to read, even when another make asks.
 MAKEFLAGS += --no-print-directory
 
@@ -46,6 +46,10 @@ lib: ## build the native part, build/dtls_core.so
 build: ## build everything into ./lua_modules
 	$(call need,command -v luarocks,luarocks was not found: install it or run `make deps-demo`)
 	$(LUAROCKS) --tree lua_modules make $(ROCKSPEC)
+
+rock: ## pack a source rock, build/dtls-scm-1.src.rock, for `luarocks install`
+	$(call need,command -v luarocks,luarocks was not found: install it or run `make deps-demo`)
+	@tools/rock.sh
 
 # Given on the command line, it comes to the script through the environment, whatever is in it.
 luvit-deps: ## lay everything into the deps/ of a Luvit project: DIR=path/to/project
