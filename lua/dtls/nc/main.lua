@@ -1,0 +1,49 @@
+--- The program: from the command line to the exit status.
+
+local help = require('dtls/nc/help')
+local misuse = require('dtls/nc/misuse')
+local options = require('dtls/nc/options')
+
+-- Ends it with a sentence.
+local function refuse(sentence)
+  io.stderr:write('dtls-nc: ', (sentence:gsub('%c', '?')), '\n')
+  os.exit(misuse.WRONG)
+end
+
+local function version()
+  local dtls = require('dtls')
+  io.stdout:write(('dtls-nc %s, %s\n'):format(dtls._VERSION, dtls.opensslVersion))
+end
+
+--- Runs dtls-nc, and ends the process with its status.
+--- @param arguments string[]
+--- @param loopRuns boolean whether the event loop runs anyway, as inside Luvit
+return function (arguments, loopRuns)
+  local given, sentence = misuse.call(options.parse, arguments)
+  if not given then return refuse(sentence) end
+  if given.help then
+    io.stdout:write(help)
+    return os.exit(misuse.SUCCESS)
+  end
+  if given.version then
+    version()
+    return os.exit(misuse.SUCCESS)
+  end
+  local loop = require('dtls/loop')
+  local Report = require('dtls/nc/report')
+  local run = require(given.listen and 'dtls/nc/server' or 'dtls/nc/client')
+  local status = misuse.REFUSED
+  local function onDone(with)
+    status = with
+    if loopRuns then loop.defer(os.exit, status) end
+  end
+  local started
+  started, sentence = misuse.call(function ()
+    run(given, Report.new(given.verbose), onDone)
+    return true
+  end)
+  if not started then return refuse(sentence) end
+  if loopRuns then return end
+  loop.uv.run()
+  os.exit(status)
+end
