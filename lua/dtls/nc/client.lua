@@ -82,10 +82,9 @@ end
 --- @private
 function Client:_opened()
   local given, report, session, output = self.given, self.report, self.session, self.output
-  report:tell('connected to %s: %s', report.place(session:remoteAddress()), report.describe(session))
-  if given.insecure and session:getPeerCertificate() then
-    report:say('the server is NOT verified; its certificate has the fingerprint %s',
-      session:getPeerCertificate().fingerprint256)
+  report:connected('connected to ' .. report.place(session:remoteAddress()), session)
+  if given.insecure and given.verbose == 0 and session:getPeerCertificate() then
+    report:say('NOT verified: the server has the fingerprint %s', session:getPeerCertificate().fingerprint256)
   end
   if given.resume then self:_keep() end
   local function onMessage(message)

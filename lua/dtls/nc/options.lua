@@ -32,7 +32,7 @@ option('fingerprint', 'list', '--fingerprint')
 option('servername', 'text', '--servername')
 option('alpn', 'text', '--alpn')
 option('ciphers', 'text', '--ciphers')
-option('mtu', 'integer', '--mtu')
+option('mtu', 'mtu', '--mtu')
 option('keylog', 'text', '--keylog')
 option('resume', 'text', '--resume')
 option('echo', 'flag', '--echo')
@@ -76,9 +76,11 @@ function read.text(name, text)
 end
 read.list = read.text
 
-function read.integer(name, text)
+function read.mtu(name, text)
   local value = text:match('^%d+$') and tonumber(text)
-  if not value then misuse.raise('%s must be a whole number, got %q', name, text) end
+  if not value or value < 256 or value > 4096 then
+    misuse.raise('%s must be a number of bytes from 256 to 4096, got %q', name, text)
+  end
   return value
 end
 

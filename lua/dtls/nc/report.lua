@@ -57,13 +57,24 @@ local function trustOf(session)
   return 'NOT verified: ' .. certificate.fingerprint256
 end
 
---- What there is to say of a session whose handshake is complete.
-function Report.describe(session)
+-- What the handshake has shown.
+local function describe(session)
   local parts = { session:getProtocol(), session:getCipher().name, trustOf(session) }
   if session.servername and session._isServer then parts[#parts + 1] = 'for ' .. session.servername end
   if session.alpnProtocol then parts[#parts + 1] = 'ALPN ' .. session.alpnProtocol end
   if session:isSessionReused() then parts[#parts + 1] = 'resumed' end
   return table.concat(parts, ', ')
+end
+
+--- Tells of a session whose handshake is complete; and with `-vv` what that took.
+function Report:connected(who, session)
+  if self.level < 1 then return end
+  self:say('%s: %s', who, describe(session))
+  if self.level < 2 then return end
+  local counts = session:stats()
+  self:say('handshake: sent %d datagrams, %d bytes; received %d, %d bytes; %d retransmissions; round trip %s',
+    counts.datagramsOut, counts.bytesOut, counts.datagramsIn, counts.bytesIn, counts.retransmissions,
+    counts.roundTrip and ('%g ms'):format(counts.roundTrip) or 'unknown')
 end
 
 -- ANSI's.

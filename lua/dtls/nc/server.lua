@@ -47,7 +47,7 @@ end
 --- @private
 function Server:_came(session)
   local report, place = self.report, self.report.place(session:remoteAddress())
-  report:tell('%s connected: %s', place, report.describe(session))
+  report:connected(place .. ' connected', session)
   self.served = true
   if self.lonely then self.lonely:stop() end
   local peer = Peer.new(session, self.given, report,
