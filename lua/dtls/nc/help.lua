@@ -9,7 +9,7 @@ dtls-nc -l [HOST] PORT    listen; standard input goes to every client
   --insecure              trust anybody
   --psk ID:HEX            pre-shared key; with ID:@FILE its digits are in FILE
   --servername NAME       the name that the server's certificate must be for
-  --alpn LIST  --ciphers LIST  --mtu N     protocols, suites, datagram (256-4096)
+  --alpn LIST  --ciphers LIST  --mtu N    protocols, suites, datagram (256-4096)
   --datagram              send what each read brings, not lines: binary data
   --echo                  with -l, answer each message with itself
   --exec CMD              join each peer to `sh -c CMD` instead of the terminal
