@@ -56,7 +56,9 @@ function Client:_warned(err, name)
   if name == 'ESESSION' then return self.report:tell('%s', err) end
   if name ~= 'ECONNREFUSED' then return self.report:once('%s', err) end
   if not self.peer then return self:_refused() end
+  -- Whoever can forge that could end the session by it.
   self.report:once('ECONNREFUSED: nobody listens any more where the peer was')
+  self.heardBefore = self.session:stats().datagramsIn
 end
 
 --- @private Keeps the session for the next time.
@@ -123,6 +125,8 @@ function Client:_closed(reason)
     self:_fail(misuse.TIMEOUT, ('ETIMEDOUT: there was silence for %g seconds'):format(seconds))
   elseif peer and peer.failed then
     self.status = misuse.REFUSED
+  elseif self.heardBefore == self.session:stats().datagramsIn then
+    self.status = misuse.TIMEOUT
   end
   if self.given.stats then self.report.stats(self.session:stats()) end
   self.input:close()

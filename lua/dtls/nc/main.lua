@@ -4,6 +4,22 @@ local help = require('dtls/nc/help')
 local misuse = require('dtls/nc/misuse')
 local options = require('dtls/nc/options')
 
+-- What fills gaps, so that it is not collected.
+local fillings = {}
+
+-- errno(3) of a descriptor that is closed.
+local EBADF = 9
+
+-- Opens the standard descriptors that whoever started this has closed (`<&-`): else the loop's own would get
+-- their numbers, and libuv gives up when it finds one of its own among them.
+local function fillGaps()
+  for _, file in ipairs({ io.stdin, io.stdout, io.stderr }) do
+    local _, _, number = file:seek('cur')
+    -- A new one gets the lowest number that is free.
+    if number == EBADF then fillings[#fillings + 1] = io.open('/dev/null', 'r+') end
+  end
+end
+
 -- Ends it with a sentence.
 local function refuse(sentence)
   io.stderr:write('dtls-nc: ', (sentence:gsub('%c', '?')), '\n')
@@ -19,6 +35,7 @@ end
 --- @param arguments string[]
 --- @param loopRuns boolean whether the event loop runs anyway, as inside Luvit
 return function (arguments, loopRuns)
+  fillGaps()
   local given, sentence = misuse.call(options.parse, arguments)
   if not given then return refuse(sentence) end
   if given.help then
