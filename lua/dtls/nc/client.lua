@@ -13,8 +13,8 @@ local settings = require('dtls/nc/settings')
 local signals = require('dtls/nc/signals')
 local uv = dtls.uv
 
--- How long somebody may take to begin to listen where nobody does.
-local REFUSAL_MS = 1000
+-- How long somebody may take to begin to listen where nobody does: a retransmission is after a second.
+local REFUSAL_MS = 1500
 
 --- @class (private) dtls.nc.Client
 --- @field private given dtls.nc.Given
@@ -38,15 +38,29 @@ function Client:_fail(status, sentence)
   self.report:say('%s', sentence)
 end
 
+-- Whether all that has been heard is that nothing listens there.
+local function isRefused(self)
+  return self.refusal and not self.peer and self.session:stats().datagramsIn == 0
+end
+
+--- @private
+function Client:_failed(err, name)
+  if isRefused(self) then
+    name = 'ECONNREFUSED'
+    err = ('%s: nobody listens on %s port %d'):format(name, self.given.host, self.given.port)
+  end
+  local remedy = REMEDY[name]
+  self:_fail(misuse.statusOf(name), remedy and ('%s; %s'):format(err, remedy) or err)
+end
+
 --- @private Somebody has said that nothing listens there. Another address may answer, or the server be about
 --- to start.
 function Client:_refused()
-  if self.refusal or self.peer then return end
+  if self.refusal then return end
   self.refusal = uv.new_timer()
   self.refusal:start(REFUSAL_MS, 0, function ()
-    if self.peer or self.session:stats().datagramsIn > 0 then return end
-    self:_fail(misuse.REFUSED, ('ECONNREFUSED: nobody listens on %s port %d')
-      :format(self.given.host, self.given.port))
+    if not isRefused(self) then return end
+    self:_failed()
     self.session:destroy()
   end)
 end
@@ -107,13 +121,6 @@ function Client:_opened()
     onEnd = function () self:_linger() end,
   })
   if not given.exec then self.pump:go() end
-end
-
---- @private
-function Client:_failed(err, name)
-  local status = misuse.statusOf(name)
-  local remedy = REMEDY[name]
-  self:_fail(status, remedy and ('%s; %s'):format(err, remedy) or err)
 end
 
 --- @private The session is over: what has come is written, and everything given back.

@@ -138,7 +138,9 @@ function settings.server(given)
   -- A peer that listens says nothing: who is too quiet is for -w to say.
   made.idleTimeout = 0
   if given.cert or given.psk then return made end
-  local identity = dtls.generateCertificate({ names = { 'localhost', given.host } })
+  -- Not every text that stands for an address is a name: `fe80::1%eth0`.
+  local names = { 'localhost', given.host and not given.host:find('[^%w.:-]') and given.host or nil }
+  local identity = dtls.generateCertificate({ names = names })
   made.cert, made.key = identity.cert, identity.key
   return made, identity.fingerprint256
 end

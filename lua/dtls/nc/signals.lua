@@ -6,11 +6,11 @@ local signals = {}
 
 local watched
 
---- Calls back when the program is asked to end.
+--- Calls back when the program is asked to end. Not by SIGHUP, which nohup(1) may have had ignored.
 --- @param callback fun()
 function signals.watch(callback)
   watched = {}
-  for index, name in ipairs({ 'sigint', 'sigterm', 'sighup' }) do
+  for index, name in ipairs({ 'sigint', 'sigterm' }) do
     watched[index] = uv.new_signal()
     watched[index]:start(name, function ()
       signals.ignore()
