@@ -5,7 +5,7 @@ local nc = require('spec.support.nc')
 local pki = require('spec.support.pki')
 local program = require('spec.support.program')
 
-setup(function () program.need('setpriv', 'openssl') end)
+setup(function () program.need('setpriv', 'openssl', 'script') end)
 
 teardown(pki.remove)
 
@@ -265,6 +265,41 @@ describe('dtls-nc', function ()
     local own = program.freePort()
     nc.say(nc.client(port, fingerprint, '--source-port', own, '-q', '0')):waitForEnd()
     server:waitFor('127%.0%.0%.1:' .. own .. ' connected')
+  end)
+end)
+
+describe('dtls-nc on a terminal', function ()
+  -- A terminal's line ends are the terminal's own.
+  local function onTerminal(environment, ...)
+    local words = { 'luajit bin/dtls-nc', ... }
+    return program.start('script', { '-qec', table.concat(words, ' '), '/dev/null' },
+      helper.merge(nc.environment, { TERM = 'xterm' }, environment))
+  end
+
+  it('puts a newline where a message has none, and takes Control-D for the end', function ()
+    local server = onTerminal({}, '-l', '127.0.0.1', 0)
+    local fingerprint, port = server:waitFor('fingerprint ([%x:]+).-listening on %S+:(%d+)')
+    for _ = 1, 2 do nc.say(nc.client(port, fingerprint, '-q', '0'), 'no newline'):waitForEnd() end
+    server:waitFor('no newline\r\nno newline\r\n')
+    local client = onTerminal({}, '-q', '0.1', '--fingerprint', fingerprint, '127.0.0.1', port)
+    client:write('typed\n')
+    server:waitFor('\ntyped\r\n')
+    client:write('\4')
+    assert.equal(0, client:waitForEnd())
+    server:write('\3')
+    assert.equal(0, server:waitForEnd())
+  end)
+
+  it('draws in colour, unless NO_COLOR is set', function ()
+    local _, port, fingerprint = nc.server()
+    for value, coloured in pairs({ [''] = true, ['1'] = false }) do
+      local client = onTerminal({ NO_COLOR = value }, '-vv', '-q', '0', '--fingerprint', fingerprint,
+        '127.0.0.1', port)
+      client:waitFor('handshake: sent')
+      client:write('\4')
+      assert.equal(0, client:waitForEnd())
+      assert.equal(coloured, client.output:find('\27[', 1, true) ~= nil)
+    end
   end)
 end)
 
