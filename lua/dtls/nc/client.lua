@@ -126,7 +126,7 @@ end
 --- @private The session is over: what has come is written, and everything given back.
 function Client:_closed(reason)
   local peer = self.peer
-  if peer then self.report:tell('closed: %s', reason) end
+  if peer then self.report:tell('closed%s', self.report.reason(reason)) end
   if peer and peer.timedOut then
     local seconds = self.given.timeout / 1000
     self:_fail(misuse.TIMEOUT, ('ETIMEDOUT: there was silence for %g seconds'):format(seconds))
@@ -167,12 +167,13 @@ end
 --- @param onDone fun(status: integer) everything is over
 return function (given, report, onDone)
   local self = setmetatable({
-    given = given, report = report, status = misuse.SUCCESS, input = Input.new(), onDone = onDone,
+    given = given, report = report, status = misuse.SUCCESS, onDone = onDone,
   }, Client)
-  self.output = Output.new(function () if self.session then self.session:close() end end,
-    function () report:once('messages are lost: nobody reads the output') end)
   local options = settings.client(given)
   options.trace = report:trace()
+  self.input = Input.new()
+  self.output = Output.new(function () if self.session then self.session:close() end end,
+    function () report:once('messages are lost: nobody reads the output') end)
   resolve(given, function (host, err, name)
     options.host = host
     local begun, sentence

@@ -22,7 +22,8 @@ end
 --- Says a sentence. What is the peer's among it must not play with the terminal.
 function Report:say(format, ...)
   local line = select('#', ...) > 0 and format:format(...) or format
-  self.file:write('dtls-nc: ', (line:gsub('%c', '?')), '\n')
+  -- In one go: standard output may be the same terminal.
+  self.file:write('dtls-nc: ' .. line:gsub('%c', '?') .. '\n')
 end
 
 --- Says a sentence if there is a `-v`.
@@ -41,6 +42,11 @@ end
 --- @param peer { ip: string, port: integer, family: string }
 function Report.place(peer)
   return (peer.family == 'inet6' and '[%s]:%d' or '%s:%d'):format(peer.ip, peer.port)
+end
+
+--- What to say after "closed", where that is not all there is to say.
+function Report.reason(reason)
+  return reason == 'closed' and '' or ': ' .. reason
 end
 
 -- Who a certificate is of.
@@ -102,7 +108,7 @@ function Report:trace()
     if not all then line = line:gsub(', epoch %d+ record %d+', '') end
     -- The heading comes with the first event, and is nobody's.
     local painted = colour and line:find('│', 1, true)
-    io.stderr:write(painted and colour or '', line, painted and PLAIN or '', '\n')
+    io.stderr:write((painted and colour .. line .. PLAIN or line) .. '\n')
   end)
   return function (event, session)
     if not all and event.record.type == 'application_data' then return end
@@ -129,7 +135,7 @@ function Report.stats(counters)
   local lines = {}
   list(lines, '', counters)
   table.sort(lines)
-  io.stderr:write(table.concat(lines, '\n'), '\n')
+  io.stderr:write(table.concat(lines, '\n') .. '\n')
 end
 
 return Report

@@ -54,7 +54,7 @@ function Server:_came(session)
     function (message) self:_write(place, message) end, function () self.pump:go() end)
   session:on('error', function (err) report:tell('%s failed: %s', place, err) end)
   session:on('close', function (reason)
-    report:tell('%s closed: %s', place, peer.timedOut and 'silence' or reason)
+    report:tell('%s closed%s', place, report.reason(peer.timedOut and 'silence' or reason))
     self:_left(peer)
   end)
   self.peers[#self.peers + 1] = peer
@@ -174,15 +174,16 @@ end
 --- @param onDone fun(status: integer) everything is over
 return function (given, report, onDone)
   local self = setmetatable({
-    given = given, report = report, peers = {}, status = misuse.SUCCESS, input = Input.new(), onDone = onDone,
+    given = given, report = report, peers = {}, status = misuse.SUCCESS, onDone = onDone,
   }, Server)
-  self.output = Output.new(function () self:close() end,
-    function () report:once('messages are lost: nobody reads the output') end)
-  self.pump = self:_makePump()
   local options
   options, self.fingerprint = settings.server(given)
   options.trace = report:trace()
   self.server = dtls.createServer(options)
+  self.input = Input.new()
+  self.output = Output.new(function () self:close() end,
+    function () report:once('messages are lost: nobody reads the output') end)
+  self.pump = self:_makePump()
   if given.timeout then self.lonely = uv.new_timer() end
   resolve(given, function (host, err)
     if given.host and not host then
