@@ -25,8 +25,11 @@ local REFUSAL_MS = 1500
 local Client = {}
 Client.__index = Client
 
--- What to do about a certificate that was refused for want of trust.
+-- What to do about a handshake that has failed.
 local REMEDY = {
+  ENOCERT = '-c FILE -k FILE presents one',
+  ENOCIPHER = 'see --ciphers, and --psk where an end has nothing but keys',
+  EPSKIDENTITY = 'see --psk',
   EUNKNOWNCA = '-C FILE trusts a CA, --fingerprint this certificate alone, --insecure anybody',
   ECERTNAME = '--servername says what name it should be for',
   EFINGERPRINT = 'see --fingerprint',

@@ -17,24 +17,17 @@ local MOST_BYTES = 16 * 1024 * 1024
 local Exec = {}
 Exec.__index = Exec
 
--- The child's environment: this one's, and who the peer is. Nothing else of the peer's choice is in it.
+-- The environment of the command: this one, and who the peer is. Nothing in it is a secret.
 local function environment(session)
   local peer = session:remoteAddress()
   local certificate = session:getPeerCertificate()
-  local more = {
-    DTLS_PEER_IP = peer.ip,
-    DTLS_PEER_PORT = tostring(peer.port),
-    DTLS_PEER_FINGERPRINT = certificate and certificate.fingerprint256,
-    -- A server knows it; a client has been given it.
-    DTLS_PSK_IDENTITY = session:getPskIdentity(),
-    DTLS_CIPHER = session:getCipher().name,
-    DTLS_ALPN = session.alpnProtocol,
-  }
+  local variables = uv.os_environ()
+  variables.DTLS_PEER_IP, variables.DTLS_PEER_PORT = peer.ip, tostring(peer.port)
+  variables.DTLS_PEER_FINGERPRINT = certificate and certificate.fingerprint256
+  variables.DTLS_PSK_IDENTITY = session:getPskIdentity()
+  variables.DTLS_CIPHER, variables.DTLS_ALPN = session:getCipher().name, session.alpnProtocol
   local list = {}
-  for name, value in pairs(uv.os_environ()) do
-    if not name:find('^DTLS_P[ES][EK]') then list[#list + 1] = name .. '=' .. value end
-  end
-  for name, value in pairs(more) do list[#list + 1] = name .. '=' .. value end
+  for name, value in pairs(variables) do list[#list + 1] = name .. '=' .. value end
   return list
 end
 interpreted(environment)
