@@ -14,10 +14,11 @@ function nc.start(...)
   return program.start('luajit', { 'bin/dtls-nc', ... }, nc.environment)
 end
 
---- Starts it with standard input and output of a shell's making: `<in >out`.
+--- Starts it with standard input and output of a shell's making: `<in >out`. In a pipe it is the shell's
+--- child, and not to outlive that.
 --- @param redirection string
 function nc.redirected(redirection, ...)
-  local command = 'exec luajit bin/dtls-nc "$@" ' .. redirection
+  local command = 'exec setpriv --pdeathsig KILL luajit bin/dtls-nc "$@" ' .. redirection
   return program.start('sh', { '-c', command, 'sh', ... }, nc.environment)
 end
 
