@@ -96,6 +96,9 @@ describe('a packed source rock', function ()
       .. tree .. '/lib/lua/5.1/dtls_core.so\n'
       .. 'Echo: hello\n', output)
     assert.equal(0, status)
+    status, output = sh(tree .. '/bin/dtls-nc --help', nil, '/')
+    assert.equal(0, status, output)
+    contains(output, 'dtls-nc HOST PORT')
   end)
 end)
 
