@@ -6,3 +6,4 @@ files['spec'] = { std = '+busted' }
 files['bin'] = { read_globals = { 'process' } }
 files['examples'] = { read_globals = { 'process' } }
 files['bench'] = { read_globals = { 'process' } }
+files['spec/luvit'] = { read_globals = { 'process' } }

@@ -2,7 +2,7 @@ rockspec_format = '3.0'
 package = 'dtls'
 version = 'scm-1'
 
--- The checkout itself; `luarocks make` reads no source from here.
+-- The checkout itself: `luarocks make` reads no source from here, and `make rock` puts its own.
 source = { url = 'git+file://.' }
 
 description = {
@@ -27,7 +27,13 @@ build = {
   -- `types/` is the native module for editors; the rest of what they show stands in the Lua files.
   copy_directories = { 'doc', 'types' },
   -- LuaRocks exports a CC of its own. Cargo would see the compiler change and build OpenSSL again.
-  build_command = 'env -u CC make lib',
+  -- It takes no overrides for platforms: GNU make is found under either name, the Makefile gives macOS's
+  -- .dylib the name that Lua looks for, and build.rs has its linker leave Lua's functions to the host.
+  build_command = [[
+    make=$(command -v gmake || command -v make)
+    "$make" --version 2>/dev/null | grep -q GNU || { echo 'dtls: GNU make was not found: install it.' >&2; exit 1; }
+    unset CC
+    "$make" lib]],
   install = {
     -- The file keeps its name, so it is built under the one that `require('dtls_core')` looks for.
     lib = { 'build/dtls_core.so' },
@@ -103,4 +109,5 @@ build = {
   },
 }
 
-test = { type = 'busted' }
+-- Not of the type 'busted', which would start plain Lua on some systems, and wants busted as a rock.
+test = { type = 'command', command = 'make -s lib && busted --lua=luajit' }
