@@ -54,6 +54,7 @@ build = {
       ['dtls.log'] = 'lua/dtls/log.lua',
       ['dtls.loop'] = 'lua/dtls/loop.lua',
       ['dtls.options'] = 'lua/dtls/options.lua',
+      ['dtls.metrics'] = 'lua/dtls/metrics.lua',
       ['dtls.peer_socket'] = 'lua/dtls/peer_socket.lua',
       ['dtls.payload'] = 'lua/dtls/payload.lua',
       ['dtls.peers'] = 'lua/dtls/peers.lua',
