@@ -4,9 +4,17 @@ local guard = require('dtls/guard')
 
 -- Luvit preloads its loop as `uv`, and an outer `luv` on the path would be another loop.
 local inLuvit = package.loaded.uv or package.preload.uv
+local isFirst = not (inLuvit or package.loaded.luv)
 local uv = require(inLuvit and 'uv' or 'luv')
 
-local loop = { uv = uv }
+-- luv calls back on whatever thread it was first required in: Luvit's main one, as it should be.
+local routine, isMain = coroutine.running()
+
+local loop = {
+  uv = uv,
+  --- The coroutine on which luv calls back, where it is one: it must live, and cannot wait.
+  home = isFirst and not isMain and routine or nil,
+}
 
 --- The loop's monotonic clock, in whole milliseconds.
 --- @return integer

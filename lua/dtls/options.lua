@@ -100,6 +100,10 @@ kinds = {
     function (v) return isInteger(v, 0, MOST_MS) end,
     'a whole number of milliseconds, or 0 for none',
   },
+  patience = {
+    function (v) return isInteger(v, 0, MOST_MS) end,
+    'a whole number of milliseconds, or 0 for not waiting at all',
+  },
   psk = {
     isPsk,
     'a table of strings, identity to key; or { identity = …, key = … } and nothing else; or a function',

@@ -1,0 +1,125 @@
+--- A server whose calls wait: what `dtls/coro` makes of an event server.
+
+local CoroSession = require('dtls/coro_session')
+local Wait = require('dtls/wait')
+local forward = require('dtls/forward')
+local options = require('dtls/options')
+
+--- A server whose calls wait. Whatever else the event server in its field `server` can do, it can do as well:
+--- `address()`, `stats()`, `setContext(…)`, `on('clientError', …)`.
+---
+--- @class dtls.CoroServer
+--- @field server dtls.Server the server under it
+--- @field acceptDrops integer how many peers were sent away, since `backlog` waited to be accepted
+local CoroServer = { __name = 'dtls.CoroServer' }
+
+CoroServer.__index = forward(CoroServer, 'server')
+
+-- Serves a peer in a coroutine of its own.
+local function serve(handler, session)
+  local routine = coroutine.create(function ()
+    handler(session)
+    session.session:close()
+  end)
+  local finished, err = coroutine.resume(routine)
+  if not finished then error(type(err) == 'string' and debug.traceback(routine, err) or err, 0) end
+end
+
+--- Makes one of an event server that does not listen yet.
+--- @param server dtls.Server
+--- @param terms { recvQueueSize: integer, backlog: integer }
+--- @param handler? fun(session: dtls.CoroSession)
+--- @return dtls.CoroServer
+function CoroServer.new(server, terms, handler)
+  local self = setmetatable({
+    server = server, acceptDrops = 0,
+    _handler = handler, _waiting = {}, _backlog = terms.backlog,
+    _acceptors = Wait.new(), _closers = Wait.new(), _room = Wait.new(),
+  }, CoroServer)
+  server:on('drain', function () self._room:wakeAll() end)
+  server:on('error', function (err, name) self._err, self._name = err, name end)
+  server:on('listening', function () self._closers:wakeAll() end)
+  server:on('close', function ()
+    self._closed = true
+    self._acceptors:wakeAll()
+    self._closers:wakeAll()
+  end)
+  server:on('connection', function (session)
+    local made = CoroSession.new(session, terms.recvQueueSize, self._room)
+    if handler then serve(handler, made) else self:_offer(made) end
+  end)
+  return self
+end
+
+--- @private
+function CoroServer:_offer(session)
+  if #self._waiting >= self._backlog then
+    self.acceptDrops = self.acceptDrops + 1
+    return session.session:close()
+  end
+  self._waiting[#self._waiting + 1] = session
+  self._acceptors:wake()
+end
+
+--- @private Binds the socket, and waits for that.
+function CoroServer:_listen(caller, port, host)
+  local bound, err, name
+  if self.server._sockets.socket then
+    bound, err, name = self.server:listen()
+  else
+    bound, err, name = self.server:listen(port, host)
+  end
+  if not bound then
+    self.server:close()
+    return nil, err, name
+  end
+  -- A host name has to be resolved first.
+  while not (self._closed or self.server:address()) do self._closers:wait(caller) end
+  if self._err then return nil, self._err, self._name end
+  return self
+end
+
+--- Waits for a peer whose handshake is complete.
+---
+--- Returns `nil` alone where the server is closed; fails with ETIMEDOUT where nobody has come in time.
+---
+--- @param timeout? integer milliseconds, 0 for who is there already; for ever by default
+--- @return dtls.CoroSession|nil, string?, string?
+function CoroServer:accept(timeout)
+  local caller = 'server:accept'
+  if self._handler then
+    options.raise('%s: every peer is given to the function that coro.listen got', caller)
+  end
+  if timeout ~= nil then options.checkValue(caller, 'timeout', 'patience', timeout) end
+  if timeout == 0 and not self._waiting[1] then Wait.turn() end
+  local how
+  while not (self._waiting[1] or self._closed) do
+    if timeout == 0 or how == 'timeout' then
+      return nil, ('ETIMEDOUT: nobody has come within %d ms'):format(timeout), 'ETIMEDOUT'
+    elseif how == 'nothing' then
+      return nil, 'ECANCELED: the loop has ended, and nobody can come', 'ECANCELED'
+    end
+    how = self._acceptors:wait(caller, timeout)
+  end
+  if self._closed then return nil end
+  return (table.remove(self._waiting, 1))
+end
+
+--- For a loop over those that come, until the server is closed: `for session in server:accepted() do … end`.
+--- (Plain Lua cannot yield in such a loop: there it takes `accept` in a coroutine.)
+--- @return fun(): dtls.CoroSession?
+function CoroServer:accepted()
+  return function () return (self:accept()) end
+end
+
+--- Closes every session with a close_notify, and then the socket; waits until all is closed.
+--- @return true
+function CoroServer:close()
+  if not self._closed then
+    self.server:close()
+    while not self._closed and self._closers:wait('server:close') ~= 'nothing' do end
+  end
+  return true
+end
+
+return CoroServer
