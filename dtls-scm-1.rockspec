@@ -42,6 +42,7 @@ build = {
       ['dtls.coro'] = 'lua/dtls/coro.lua',
       ['dtls.coro_server'] = 'lua/dtls/coro_server.lua',
       ['dtls.coro_session'] = 'lua/dtls/coro_session.lua',
+      ['dtls.cookies'] = 'lua/dtls/cookies.lua',
       ['dtls.deadlines'] = 'lua/dtls/deadlines.lua',
       ['dtls.dial'] = 'lua/dtls/dial.lua',
       ['dtls.drain'] = 'lua/dtls/drain.lua',

@@ -34,6 +34,17 @@ describe('the log', function ()
     helper.run()
   end)
 
+  it('writes each line at once, so that those of several processes do not mix', function ()
+    local child = program.start('luajit', { '-e', [[
+      local writes = 0
+      io.stderr = { write = function (_, ...) writes = writes + select('#', ...) end }
+      require('dtls/log').info('%s and %d', 'one', 2)
+      print(writes)
+    ]] }, { LUA_PATH = package.path, LUA_CPATH = package.cpath, DTLS_LOG = 'info' })
+    child:waitForEnd()
+    assert.equal('1\n', child.output)
+  end)
+
   for _, level in ipairs({ '', 'none', 'error', 'warn' }) do
     it(('is silent at %q while nothing is wrong'):format(level), function ()
       assert.equal('', logged(level))

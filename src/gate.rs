@@ -36,6 +36,13 @@
 //!
 //! (DTLS 1.3 asks with a HelloRetryRequest, whose cookie is an extension of the second hello: RFC 9147
 //! section 5.1. A client that has answered a HelloVerifyRequest stays below it.)
+//!
+//! # Cookies of another kind
+//!
+//! Whoever brings a scheme of their own has the hello read here ([`read_untrusted`]), the answer written
+//! ([`challenge`]) and the hello remembered ([`Gate::pass`]), and decides about the cookie alone. So it holds
+//! for them as well who is answered at all, from which hello a handshake may go on, that no answer is longer
+//! than what it answers, and that a hello makes one session, for two minutes at least.
 
 use crate::config::Refusal;
 use crate::discard::Discard;
@@ -51,10 +58,13 @@ use subtle::ConstantTimeEq;
 const WINDOW: u64 = 60;
 /// How many windows a random secret signs for.
 const WINDOWS_PER_SECRET: u64 = 60;
-/// The length of a cookie. DTLS 1.0 peers, which may read it, take no more than 32.
+/// The length of a cookie, and the most that one of another kind may have. DTLS 1.0 peers, which may read it,
+/// take no more than 32.
 const COOKIE: usize = 32;
-/// The length of a HelloVerifyRequest datagram: headers, server_version, cookie with its length.
-const HELLO_VERIFY_REQUEST: usize = HEADER + MESSAGE_HEADER + 2 + 1 + COOKIE;
+/// What a HelloVerifyRequest holds in front of its cookie: server_version, and the cookie's length.
+const VERSION_AND_LENGTH: usize = 2 + 1;
+/// The length of the longest HelloVerifyRequest datagram.
+const HELLO_VERIFY_REQUEST: usize = HEADER + MESSAGE_HEADER + VERSION_AND_LENGTH + COOKIE;
 /// The shortest datagram that reads as a hello: it is longer than the answer, so nothing amplifies.
 const LEAST_HELLO: usize = HEADER + MESSAGE_HEADER + 2 + 32 + 1 + 1;
 const _: () = assert!(HELLO_VERIFY_REQUEST <= LEAST_HELLO);
@@ -160,22 +170,26 @@ impl Gate {
         wall_seconds: u64,
     ) -> Verdict {
         let address = address.to_canonical();
-        if !is_answerable(address, port) {
-            return Verdict::Discard(Discard::Address);
-        }
-        let hello = match Hello::read_untrusted(datagram) {
+        let hello = match read_untrusted(datagram, address, port) {
             Ok(hello) => hello,
             Err(cause) => return Verdict::Discard(cause),
         };
         let window = wall_seconds / WINDOW;
         self.rotate(window);
-        // A hello that carries a cookie has message_seq 1: OpenSSL goes on from no other.
-        if hello.message_sequence == 1 && self.accepts(&hello, address, port, window) {
-            return Verdict::Admit(self.pass(&hello, address, port));
+        if hello.returns_cookie() && self.accepts(&hello, address, port, window) {
+            if let Some(pass) = self.pass(hello.fixed, address, port) {
+                return Verdict::Admit(pass);
+            }
         }
         let cookie = cookie(&self.secrets[0], &hello, address, port, window);
         let reply = hello_verify_request(hello.record_sequence, &cookie);
         Verdict::Challenge { reply, stale: !hello.cookie.is_empty() }
+    }
+
+    /// What a hello with these [fixed fields](Hello::fixed) is known by; `None` for what is none of them.
+    pub fn pass(&self, fixed: &[u8], address: IpAddr, port: u16) -> Option<Pass> {
+        let random = fixed.get(2..34)?.try_into().ok()?;
+        Some(Pass { digest: self.spent.digest((address.to_canonical(), port, fixed)), random })
     }
 
     /// Notes that a hello has become a session. Says whether it is the first time: a copy of it makes none.
@@ -186,12 +200,6 @@ impl Gate {
     /// Whether a hello has become a session before.
     pub fn is_spent(&mut self, pass: Pass, wall_seconds: u64) -> bool {
         self.spent.holds(pass.digest, wall_seconds / WINDOW)
-    }
-
-    fn pass(&self, hello: &Hello, address: IpAddr, port: u16) -> Pass {
-        let mut random = [0; 32];
-        random.copy_from_slice(&hello.fixed[2..34]);
-        Pass { digest: self.spent.digest((address, port, hello.fixed)), random }
     }
 
     fn accepts(&self, hello: &Hello, address: IpAddr, port: u16, now: u64) -> bool {
@@ -224,6 +232,24 @@ fn read(secrets: &[Vec<u8>]) -> Result<Vec<Secret>, Refusal> {
         return Err(Refusal::new("cookie_secret", sentence));
     }
     Ok(secrets.iter().map(|s| keyed(s)).collect())
+}
+
+/// Reads the hello of a stranger whom an answer would reach.
+///
+/// # Errors
+///
+/// Why nothing is done about the datagram.
+pub fn read_untrusted(datagram: &[u8], address: IpAddr, port: u16) -> Result<Hello<'_>, Discard> {
+    if !is_answerable(address, port) {
+        return Err(Discard::Address);
+    }
+    Hello::read_untrusted(datagram)
+}
+
+/// Makes the answer to the hello with this record number, with a cookie of any kind. `None` where it has not 1
+/// to 32 bytes: the answer might be longer than the hello, or the client could not tell it from none.
+pub fn challenge(record_sequence: u64, cookie: &[u8]) -> Option<Vec<u8>> {
+    (1..=COOKIE).contains(&cookie.len()).then(|| hello_verify_request(record_sequence, cookie))
 }
 
 /// Whether one peer can be at that address.
@@ -260,13 +286,13 @@ fn cookie(secret: &Secret, hello: &Hello, address: IpAddr, port: u16, window: u6
 
 /// Builds the answer. It carries version 1.0, as the RFC has it, and the hello's own record number
 /// (section 4.2.1); its message_seq is always 0.
-fn hello_verify_request(record_sequence: u64, cookie: &[u8; COOKIE]) -> Vec<u8> {
+fn hello_verify_request(record_sequence: u64, cookie: &[u8]) -> Vec<u8> {
     const TYPE: u8 = 3;
-    let length = (HELLO_VERIFY_REQUEST - HEADER - MESSAGE_HEADER) as u8;
+    let length = (VERSION_AND_LENGTH + cookie.len()) as u8;
     let mut body = Vec::with_capacity(HELLO_VERIFY_REQUEST - HEADER);
     body.extend_from_slice(&[TYPE, 0, 0, length, 0, 0, 0, 0, 0, 0, 0, length]);
     body.extend_from_slice(&DTLS_1_0);
-    body.push(COOKIE as u8);
+    body.push(cookie.len() as u8);
     body.extend_from_slice(cookie);
     record::plaintext(HANDSHAKE, DTLS_1_0, record_sequence, &body)
 }

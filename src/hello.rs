@@ -41,6 +41,11 @@ impl<'a> Hello<'a> {
         Hello::read_body(&record).ok_or(Discard::NotHello)
     }
 
+    /// Whether its cookie may be one that was sent: with message_seq 1, as OpenSSL goes on from no other.
+    pub fn returns_cookie(&self) -> bool {
+        self.message_sequence == 1 && !self.cookie.is_empty()
+    }
+
     fn read_body(record: &Record<'a>) -> Option<Hello<'a>> {
         let header = record.body.get(..MESSAGE_HEADER)?;
         let message_sequence = u16::from_be_bytes([header[4], header[5]]);

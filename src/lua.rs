@@ -8,7 +8,7 @@ use crate::certificate;
 use crate::config::Refusal;
 use crate::context::{Context, PeerName};
 use crate::error::Error;
-use crate::gate::{Gate, Pass, Verdict};
+use crate::gate::{self, Gate, Pass, Verdict};
 use crate::link::Link;
 use crate::resumption::{self, Earlier};
 use crate::session::{Deadlines, Session, Terms, Totals};
@@ -18,6 +18,7 @@ use bytes::Bytes;
 use mlua::prelude::*;
 use mlua::{MultiValue, UserData, UserDataMethods};
 use std::cell::RefCell;
+use std::net::IpAddr;
 use std::rc::Rc;
 use zeroize::Zeroizing;
 
@@ -164,7 +165,7 @@ impl UserData for LuaGate {
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
         type Examine = (LuaString, LuaString, u16, u64);
         methods.add_method("examine", |lua, this, (datagram, ip, port, wall_seconds): Examine| {
-            let address = ip.to_str()?.parse().map_err(LuaError::external)?;
+            let address = read_address(&ip)?;
             match this.0.borrow_mut().examine_untrusted(&datagram.as_bytes(), address, port, wall_seconds) {
                 Verdict::Challenge { reply, stale } => {
                     ("challenge", lua.create_string(reply)?, stale).into_lua_multi(lua)
@@ -172,6 +173,27 @@ impl UserData for LuaGate {
                 Verdict::Admit(pass) => ("admit", lua.create_string(pass.to_bytes())?).into_lua_multi(lua),
                 Verdict::Discard(cause) => ("discard", cause.as_str()).into_lua_multi(lua),
             }
+        });
+        // For cookies of another kind.
+        type Inspect = (LuaString, LuaString, u16);
+        methods.add_method("inspect", |lua, _, (datagram, ip, port): Inspect| {
+            match gate::read_untrusted(&datagram.as_bytes(), read_address(&ip)?, port) {
+                Ok(hello) => {
+                    let (fixed, cookie) = (lua.create_string(hello.fixed)?, lua.create_string(hello.cookie)?);
+                    (fixed, hello.record_sequence, cookie, hello.returns_cookie()).into_lua_multi(lua)
+                }
+                Err(cause) => (LuaNil, cause.as_str()).into_lua_multi(lua),
+            }
+        });
+        methods.add_method("challenge", |lua, _, (record_sequence, cookie): (u64, LuaString)| {
+            gate::challenge(record_sequence, &cookie.as_bytes())
+                .map(|reply| lua.create_string(reply))
+                .transpose()
+        });
+        methods.add_method("pass", |lua, this, (fixed, ip, port): (LuaString, LuaString, u16)| {
+            let pass = this.0.borrow().pass(&fixed.as_bytes(), read_address(&ip)?, port);
+            let pass = pass.ok_or_else(|| LuaError::runtime("not what inspect returned"))?;
+            lua.create_string(pass.to_bytes())
         });
         methods.add_method("set_secrets", |lua, this, secrets: Vec<LuaString>| {
             or_refusal(lua, this.0.borrow_mut().set_secrets(&to_bytes(secrets)).map(|()| true))
@@ -185,8 +207,12 @@ impl UserData for LuaGate {
     }
 }
 
+fn read_address(ip: &LuaString) -> LuaResult<IpAddr> {
+    ip.to_str()?.parse().map_err(LuaError::external)
+}
+
 fn read_pass(pass: &LuaString) -> LuaResult<Pass> {
-    Pass::from_bytes(&pass.as_bytes()).ok_or_else(|| LuaError::runtime("not what examine returned"))
+    Pass::from_bytes(&pass.as_bytes()).ok_or_else(|| LuaError::runtime("not what examine or pass returned"))
 }
 
 fn or_refusal(lua: &Lua, outcome: Result<impl IntoLua, Refusal>) -> LuaResult<MultiValue> {

@@ -275,13 +275,36 @@ local Gate = {}
 ---   answers a cookie that is not accepted
 function Gate:examine(datagram, ip, port, wall_seconds) end
 
+--- What a hello from an address that has no session shows to whoever makes cookies of another kind.
+--- @param datagram string
+--- @param ip string
+--- @param port integer
+--- @return string? parameters client_version, random and session_id; nil where it is no hello to be answered
+--- @return integer|string number_or_cause the number of its record, for the answer; why it is none
+--- @return string? cookie empty where there is none
+--- @return boolean? returned whether the cookie may be one that was sent
+function Gate:inspect(datagram, ip, port) end
+
+--- The datagram that answers a hello with a cookie.
+--- @param number integer of the hello's record
+--- @param cookie string
+--- @return string? reply nil where the cookie has not 1 to 32 bytes
+function Gate:challenge(number, cookie) end
+
+--- What a hello is known by whose cookie is good.
+--- @param parameters string what `inspect` returned
+--- @param ip string
+--- @param port integer
+--- @return string pass
+function Gate:pass(parameters, ip, port) end
+
 --- Replaces the secrets, newest first; those that are refused leave all as it was.
 --- @param secrets string[]
 --- @return true|nil, string? option, string? sentence
 function Gate:set_secrets(secrets) end
 
 --- Notes that a hello has become a session.
---- @param pass string what `examine` returned with `admit`
+--- @param pass string what `pass` returned, or `examine` with `admit`
 --- @param wall_seconds integer
 --- @return boolean first whether it is the first time
 function Gate:spend(pass, wall_seconds) end

@@ -106,15 +106,21 @@ local function examine(endpoint, data, ip, port, session)
   local gate = endpoint._gate
   if not gate then return endpoint:_drop('unknown', ip, port) end
   if endpoint.busy and not session and isHello(data) then return endpoint:_drop('busy', ip, port) end
-  local verdict, detail, stale = gate:examine(data, ip, port, os.time())
+  local verdict, detail, more = gate:examine(data, ip, port, os.time())
+  -- One that asks the user (cookies.lua) may find the endpoint closed.
+  if not endpoint._udp then return end
   if verdict == 'challenge' then
     local counts = endpoint._stats
     counts.challenges = counts.challenges + 1
-    if stale then counts.stale = counts.stale + 1 end
+    if more then counts.stale = counts.stale + 1 end
     -- Nobody is told of its loss, which is none of the peer's that is there.
     drain.send(endpoint, detail, ip, port, nil, true)
   elseif verdict == 'admit' then
-    welcome(endpoint, data, ip, port, session, detail)
+    -- Or other sessions.
+    welcome(endpoint, data, ip, port, endpoint._peers:find(ip, port), detail)
+  elseif verdict == 'silence' then
+    endpoint:_drop(detail, ip, port)
+    if more then endpoint:_warn(more, 'EHOOK') end
   elseif session then
     deliver(endpoint, data, ip, port, session)
   else

@@ -1,9 +1,10 @@
 --- Blocking calls: `require('dtls/coro')`. In a coroutine they yield, so that a program reads from top to
 --- bottom while others run; outside one they run the loop until they are done.
 ---
---- They return what luv and lit's `coro-*` return: a value, or `nil, err, name`; what is over in good order is
---- `nil` alone. The loop must not be running where there is no coroutine: a callback that wants to wait starts
---- one, `coroutine.wrap(function () … end)()`. Inside Luvit every program runs in one from its first line.
+--- They return what luv and lit's `coro-*` return: a value, or `nil, err, name`; what is over in good order
+--- is `nil` alone. The loop must not be running where there is no coroutine: a callback that wants to wait
+--- starts one, `coroutine.wrap(function () … end)()`. Inside Luvit every program runs in one from its first
+--- line.
 
 local CoroServer = require('dtls/coro_server')
 local CoroSession = require('dtls/coro_session')
@@ -49,7 +50,7 @@ function coro.connect(given)
   local met = Wait.new()
   session:once('secureConnection', function () met:wakeAll() end)
   session:once('close', function () met:wakeAll() end)
-  met:wait(caller)
+  met:await(caller, function () return session:getProtocol() or self.closed end)
   if session:getProtocol() then return self end
   if self._err then return nil, self._err, self._name end
   return nil, 'ECANCELED: the session was closed before its handshake was complete', 'ECANCELED'

@@ -74,7 +74,7 @@ function CoroServer:_listen(caller, port, host)
     return nil, err, name
   end
   -- A host name has to be resolved first.
-  while not (self._closed or self.server:address()) do self._closers:wait(caller) end
+  self._closers:await(caller, function () return self._closed or self.server:address() end)
   if self._err then return nil, self._err, self._name end
   return self
 end
@@ -91,16 +91,10 @@ function CoroServer:accept(timeout)
     options.raise('%s: every peer is given to the function that coro.listen got', caller)
   end
   if timeout ~= nil then options.checkValue(caller, 'timeout', 'patience', timeout) end
-  if timeout == 0 and not self._waiting[1] then Wait.turn() end
-  local how
-  while not (self._waiting[1] or self._closed) do
-    if timeout == 0 or how == 'timeout' then
-      return nil, ('ETIMEDOUT: nobody has come within %d ms'):format(timeout), 'ETIMEDOUT'
-    elseif how == 'nothing' then
-      return nil, 'ECANCELED: the loop has ended, and nobody can come', 'ECANCELED'
-    end
-    how = self._acceptors:wait(caller, timeout)
-  end
+  local come, err, name = self._acceptors:await(caller, function ()
+    return self._waiting[1] or self._closed
+  end, timeout, 'nobody has come')
+  if not come then return nil, err, name end
   if self._closed then return nil end
   return (table.remove(self._waiting, 1))
 end
@@ -117,7 +111,7 @@ end
 function CoroServer:close()
   if not self._closed then
     self.server:close()
-    while not self._closed and self._closers:wait('server:close') ~= 'nothing' do end
+    self._closers:await('server:close', function () return self._closed end)
   end
   return true
 end

@@ -79,25 +79,19 @@ end
 
 --- Waits for a message.
 ---
---- What has come before the end can still be read after it. Then it returns `nil` alone where the session was
---- closed in good order, by either end, or `nil, err, name` where it failed; each time it is asked. Fails with
---- ETIMEDOUT where nothing has come in time: the session goes on.
+--- What has come before the end can still be read after it. Then it returns `nil` alone where the session
+--- was closed in good order, by either end, or `nil, err, name` where it failed; each time it is asked. Fails
+--- with ETIMEDOUT where nothing has come in time: the session goes on.
 ---
 --- @param timeout? integer milliseconds, 0 for what has come already; for ever by default
 --- @return string|nil, string?, string?
 function CoroSession:recv(timeout)
   local caller = 'session:recv'
   if timeout ~= nil then options.checkValue(caller, 'timeout', 'patience', timeout) end
-  if self._first > self._last and timeout == 0 then Wait.turn() end
-  local how
-  while self._first > self._last and not self.closed do
-    if timeout == 0 or how == 'timeout' then
-      return nil, ('ETIMEDOUT: no message has come within %d ms'):format(timeout), 'ETIMEDOUT'
-    elseif how == 'nothing' then
-      return nil, 'ECANCELED: the loop has ended, and no message can come', 'ECANCELED'
-    end
-    how = self._readers:wait(caller, timeout)
-  end
+  local come, err, name = self._readers:await(caller, function ()
+    return self._first <= self._last or self.closed
+  end, timeout, 'no message has come')
+  if not come then return nil, err, name end
   local data = self:_next()
   if data then return data end
   if self._err then return nil, self._err, self._name end
@@ -124,7 +118,7 @@ function CoroSession:send(data)
       return sent, err, name
     end
     local room = self.session._socket == nil and self._shared or self._room
-    room:wait('session:send', ROOM_MS)
+    room:wait('session:send', Wait.now() + ROOM_MS)
   end
 end
 
@@ -134,7 +128,7 @@ end
 function CoroSession:close()
   if not self.closed then
     self.session:close()
-    while not self.closed and self._closers:wait('session:close') ~= 'nothing' do end
+    self._closers:await('session:close', function () return self.closed end)
   end
   return true
 end

@@ -1,7 +1,7 @@
 --- For an object that stands in front of another: what it lacks, the other does.
 
---- Makes the `__index` of a class whose instances have the other object in their field `name`. What is private,
---- with an underline in front, stays the other's own.
+--- Makes the `__index` of a class whose instances have the other object in their field `name`. What is
+--- private, with an underline in front, stays the other's own.
 ---
 --- @param class table
 --- @param name string

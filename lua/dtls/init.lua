@@ -4,6 +4,7 @@
 --- `nil, err, name`, luv's convention: `err` reads `NAME: a sentence`, `name` is `NAME`. Events and
 --- callbacks carry `(err, name)`. All times are in milliseconds.
 
+local Cookies = require('dtls/cookies')
 local Server = require('dtls/server')
 local client = require('dtls/client')
 local core = require('dtls_core')
@@ -140,6 +141,14 @@ Context.__name = 'dtls.Context'
 --- @field keepAlive? dtls.KeepAlive|false what a quiet peer is asked, that it may be told from one that is
 ---   gone; false by default, and there to take back an endpoint's
 
+--- Who asks for a cookie. The address may be forged.
+--- @class dtls.CookiePeer
+--- @field ip string of an IPv4-mapped address the IPv4 address
+--- @field port integer
+--- @field family string 'inet' or 'inet6'
+--- @field parameters string bytes that its hello has in common with the one that will return the cookie, and
+---   with no others: client_version, random and session_id (RFC 6347 section 4.2.1)
+
 --- @class dtls.EndpointOptions: dtls.SessionOptions
 --- @field sni? table<string, dtls.Context>|dtls.SniHook
 ---   which context serves which host: by exact name, by `*.example.org`, by `*` for all others; or a hook
@@ -162,6 +171,13 @@ Context.__name = 'dtls.Context'
 ---   whoever sees a peer's datagrams could have our answers sent elsewhere: `lua/dtls/roam.lua`
 --- @field cookieSecret? string|string[] 16 bytes or more, newest first, for processes that share an
 ---   address; random by default
+--- @field generateCookie? fun(peer: dtls.CookiePeer): string? instead of `cookieSecret`: the cookie that a
+---   hello is answered with, 1 to 32 bytes; nil for no answer. Asked about every hello that comes without a
+---   good one, from whomever, so it should keep nothing of it. It answers at once. What it throws is a
+---   `'warning'`, one in a second at most: `lua/dtls/cookies.lua`
+--- @field verifyCookie? fun(cookie: string, peer: dtls.CookiePeer): boolean? beside it: whether a cookie, of
+---   1 to 255 bytes that the peer has chosen, is one for this peer, and not an old one. It answers at once,
+---   and anything but `true` refuses. Asked again when the hello is repeated
 --- @field ticketKeys? string|string[]|false what session tickets are sealed with: 32 bytes or more, newest
 ---   first, for tickets that outlive the process or that several share; random by default, and replaced
 ---   about every `sessionTimeout`; false for no tickets
@@ -222,6 +238,7 @@ end
 local function makeListener(caller, given, onConnection, check)
   options.check(caller, options.createEndpoint, given)
   options.checkCallback(caller, onConnection)
+  local cookieHooks = Cookies.terms(caller, given)
   local secrets = options.asList(given.cookieSecret)
   if secrets then
     local gate, option, sentence = core.gate(os.time(), secrets)
@@ -243,6 +260,7 @@ local function makeListener(caller, given, onConnection, check)
     sockets = sockets.terms(caller, given),
     roaming = given.roaming,
     cookieSecret = secrets,
+    cookieHooks = cookieHooks,
     ticketKeys = resumption.ring(caller, context, given.ticketKeys),
   })
   if onConnection then server:on('connection', onConnection) end

@@ -13,7 +13,8 @@ for name, level in pairs(levels) do
   else
     -- Guard the call with `if log.debug then`: then its arguments cost nothing when it is off.
     log[name] = function (format, ...)
-      io.stderr:write(('dtls %-5s '):format(name), format:format(...), '\n')
+      -- One write a line: several processes may have the same standard error.
+      io.stderr:write(('dtls %-5s %s\n'):format(name, format:format(...)))
     end
   end
 end

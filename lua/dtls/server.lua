@@ -1,5 +1,6 @@
 --- An endpoint that listens.
 
+local Cookies = require('dtls/cookies')
 local Endpoint = require('dtls/endpoint')
 local Places = require('dtls/places')
 local address = require('dtls/address')
@@ -122,12 +123,16 @@ end
 --- secret, put the new one in front, on every host that shares it, and leave the old one out two minutes
 --- later.
 ---
---- Raises for an empty list and for a secret of less than 16 bytes; the secrets stay as they were.
+--- Raises for an empty list and for a secret of less than 16 bytes; the secrets stay as they were. Raises
+--- where the cookies are those of `generateCookie`, too.
 ---
 --- @param secrets string|string[] 16 bytes or more each
 function Server:setCookieSecrets(secrets)
   local caller = 'server:setCookieSecrets'
   options.checkValue(caller, 'secrets', 'strings', secrets)
+  if self._cookieHooks then
+    options.raise('%s: the cookies are those of options.generateCookie: they have no secrets here', caller)
+  end
   local list = options.asList(secrets)
   local set, sentence, _
   if self._gate then
@@ -159,8 +164,12 @@ function Server:_listen(ip, port)
     return nil, ('EISCONN: options.socket is connected to %s port %d, and hears nobody else')
       :format(only.ip, only.port), 'EISCONN'
   end
-  self._gate = core.gate(os.time(), self._cookieSecret)
-  if self._udp.batch then self._udp.batch:setGate(self._gate) end
+  if self._cookieHooks then
+    self._gate = Cookies.new(self._cookieHooks)
+  else
+    self._gate = core.gate(os.time(), self._cookieSecret)
+    if self._udp.batch then self._udp.batch:setGate(self._gate) end
+  end
   loop.defer(function ()
     if not self._closed then self:emit('listening') end
   end)
@@ -170,7 +179,7 @@ end
 --- Makes a server whose options have been checked.
 function Server:initialize(context, opts)
   Endpoint.initialize(self, context, opts)
-  self._cookieSecret = opts.cookieSecret
+  self._cookieSecret, self._cookieHooks = opts.cookieSecret, opts.cookieHooks
   self._places = Places.new(opts.limits)
   self._accept = opts.accept
   self.busy = false

@@ -6,14 +6,12 @@ local uv = loop.uv
 
 --- Those that wait for the same thing, in the order they came.
 --- @class (private) dtls.Wait
---- @field private first integer of the places in the line
---- @field private last integer
 local Wait = {}
 Wait.__index = Wait
 
 --- @return dtls.Wait
 function Wait.new()
-  return setmetatable({ first = 1, last = 0 }, Wait)
+  return setmetatable({}, Wait)
 end
 
 -- The coroutine that this runs in. Where the main program counts as one it is none that could be resumed.
@@ -30,74 +28,107 @@ local function resume(routine)
   error(type(err) == 'string' and debug.traceback(routine, err) or err, 0)
 end
 
--- Runs the loop until somebody has put an end to `waiting`, or nothing in it could.
+-- Runs the loop until somebody has put an end to `waiting`. Says whether nothing in it could.
 local function runUntilOver(waiting)
-  while not waiting.over do
-    if not uv.run('once') and not waiting.over then waiting.over = 'nothing' end
-  end
+  local isAlive = true
+  while isAlive and not waiting.over do isAlive = uv.run('once') end
   -- Handles are given back in a turn of the loop, and this may have been the program's last wait: luv crashes
   -- where one is half given back at the end.
   uv.run('nowait')
+  return not waiting.over
 end
 
---- Waits until it is woken, for `ms` milliseconds at most. Says what has ended it: `'woken'`, `'timeout'`, or
---- `'nothing'` where the loop that it ran came to an end.
+-- Those that wait for one thing are few.
+local function finish(line, waiting, how)
+  for place, each in ipairs(line) do
+    if each == waiting then
+      table.remove(line, place)
+      break
+    end
+  end
+  waiting.over = how
+  if waiting.timer then waiting.timer:close() end
+  if waiting.routine then resume(waiting.routine) end
+end
+
+--- Waits until it is woken, or until `deadline` of the loop's clock. Says what has ended it: `'woken'`,
+--- `'timeout'`, or `'nothing'` where the loop that it ran has come to its end.
 ---
 --- Raises, in the name of `caller`, where nothing could go on: outside a coroutine while the loop is running,
 --- and in one that has been the first to require luv.
 ---
 --- @param caller string
---- @param ms? integer
+--- @param deadline? integer
 --- @return 'woken'|'timeout'|'nothing'
-function Wait:wait(caller, ms)
+function Wait:wait(caller, deadline)
   local routine = current()
   if not routine and uv.loop_mode() then
     options.raise('%s: it would have to wait in a callback of the loop: call it in a coroutine, '
       .. 'coroutine.wrap(function () … end)()', caller)
   end
   if routine and routine == loop.home then
-    options.raise("%s: this coroutine was the first to require luv, which calls back on it, so it cannot wait: "
-      .. "require('luv') outside it before", caller)
+    options.raise("%s: this coroutine was the first to require luv, which calls back on it, so it cannot "
+      .. "wait: require('luv') outside it before", caller)
   end
   local waiting = { routine = routine }
-  self.last = self.last + 1
-  self[self.last] = waiting
-  if ms then
-    -- The clock stands still while the loop does.
-    if not routine then loop.refresh() end
+  self[#self + 1] = waiting
+  if deadline then
+    local ms = math.max(deadline - loop.now(), 0)
     waiting.timer = uv.new_timer()
-    waiting.timer:start(ms, 0, function () self:_finish(waiting, 'timeout') end)
+    waiting.timer:start(ms, 0, function () finish(self, waiting, 'timeout') end)
   end
-  if routine then coroutine.yield() else runUntilOver(waiting) end
+  if routine then
+    repeat coroutine.yield() until waiting.over
+  elseif runUntilOver(waiting) then
+    finish(self, waiting, 'nothing')
+  end
   return waiting.over
 end
 
---- @private
-function Wait:_finish(waiting, how)
-  waiting.over = how
-  if waiting.timer then waiting.timer:close() end
-  if waiting.routine then resume(waiting.routine) end
+--- Waits until `ready()`, which is looked at whenever it is woken; for `ms` milliseconds at most, where they
+--- are given. Fails with ETIMEDOUT then, and with ECANCELED where the loop that it ran has come to its end.
+--- `missing` says what has not happened.
+---
+--- @param caller string
+--- @param ready fun(): any
+--- @param ms? integer 0 for a look and no more
+--- @param missing? string
+--- @return true|nil, string?, string?
+function Wait:await(caller, ready, ms, missing)
+  if ready() then return true end
+  if ms == 0 then Wait.turn() end
+  local deadline = ms and Wait.now() + ms
+  local how
+  while not ready() do
+    if ms == 0 or how == 'timeout' then
+      return nil, ('ETIMEDOUT: %s within %d ms'):format(missing, ms), 'ETIMEDOUT'
+    elseif how == 'nothing' then
+      return nil, 'ECANCELED: the loop has come to its end, and nothing more can happen', 'ECANCELED'
+    end
+    how = self:wait(caller, deadline)
+  end
+  return true
 end
 
 --- Wakes the one that has waited longest. Says whether there was one.
 --- @return boolean
 function Wait:wake()
-  while self.first <= self.last do
-    local waiting = self[self.first]
-    self[self.first] = nil
-    self.first = self.first + 1
-    if not waiting.over then
-      self:_finish(waiting, 'woken')
-      return true
-    end
-  end
-  return false
+  local first = self[1]
+  if not first then return false end
+  finish(self, first, 'woken')
+  return true
 end
 
---- Wakes all that wait now.
+--- Wakes all that wait now, and none that comes meanwhile.
 function Wait:wakeAll()
-  local last = self.last
-  while self.first <= last and self:wake() do end
+  for _ = 1, #self do self:wake() end
+end
+
+--- The loop's clock, which stands still while the loop does.
+--- @return integer milliseconds
+function Wait.now()
+  if not uv.loop_mode() then loop.refresh() end
+  return loop.now()
 end
 
 --- Gives the loop a turn, where it is this program that has to: what has come is heard, what is due is done.

@@ -22,7 +22,7 @@ fn hello(random: u8, message_sequence: u8, cookie: &[u8]) -> Vec<u8> {
     record::plaintext(HANDSHAKE, DTLS_1_2, 5, &message)
 }
 
-fn challenge(gate: &mut Gate, datagram: &[u8], address: IpAddr, port: u16, now: u64) -> Vec<u8> {
+fn challenged(gate: &mut Gate, datagram: &[u8], address: IpAddr, port: u16, now: u64) -> Vec<u8> {
     match gate.examine_untrusted(datagram, address, port, now) {
         Verdict::Challenge { reply, .. } => reply,
         other => panic!("expected a challenge, got {other:?}"),
@@ -30,7 +30,7 @@ fn challenge(gate: &mut Gate, datagram: &[u8], address: IpAddr, port: u16, now: 
 }
 
 fn cookie_for(gate: &mut Gate, now: u64) -> Vec<u8> {
-    let reply = challenge(gate, &hello(1, 0, b""), HERE, 1000, now);
+    let reply = challenged(gate, &hello(1, 0, b""), HERE, 1000, now);
     reply[reply.len() - COOKIE..].to_vec()
 }
 
@@ -68,7 +68,7 @@ fn a_returned_cookie_admits() {
 fn the_answer_repeats_the_record_number_and_is_never_larger_than_the_hello() {
     let mut gate = Gate::random(NOW);
     let datagram = hello(1, 0, b"");
-    let reply = challenge(&mut gate, &datagram, HERE, 1000, NOW);
+    let reply = challenged(&mut gate, &datagram, HERE, 1000, NOW);
     let (record, rest) = Record::split_first_untrusted(&reply).unwrap();
     assert_eq!((record.sequence, record.body[0], rest.len()), (5, 3, 0));
     assert!(reply.len() <= datagram.len(), "{} > {}", reply.len(), datagram.len());
@@ -79,15 +79,15 @@ fn a_cookie_is_bound_to_address_port_hello_and_every_one_of_its_bytes() {
     let mut gate = Gate::random(NOW);
     let cookie = cookie_for(&mut gate, NOW);
     let elsewhere = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2));
-    challenge(&mut gate, &hello(1, 1, &cookie), elsewhere, 1000, NOW);
-    challenge(&mut gate, &hello(1, 1, &cookie), HERE, 1001, NOW);
-    challenge(&mut gate, &hello(2, 1, &cookie), HERE, 1000, NOW);
+    challenged(&mut gate, &hello(1, 1, &cookie), elsewhere, 1000, NOW);
+    challenged(&mut gate, &hello(1, 1, &cookie), HERE, 1001, NOW);
+    challenged(&mut gate, &hello(2, 1, &cookie), HERE, 1000, NOW);
     for at in 0..COOKIE {
         let mut forged = cookie.clone();
         forged[at] ^= 1;
-        challenge(&mut gate, &hello(1, 1, &forged), HERE, 1000, NOW);
+        challenged(&mut gate, &hello(1, 1, &forged), HERE, 1000, NOW);
     }
-    challenge(&mut gate, &hello(1, 1, &cookie[..COOKIE - 1]), HERE, 1000, NOW);
+    challenged(&mut gate, &hello(1, 1, &cookie[..COOKIE - 1]), HERE, 1000, NOW);
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn a_cookie_lives_for_a_window_at_least_and_two_at_most() {
         assert!(admits(&mut gate, &datagram, HERE, NOW + age), "{age} s");
     }
     for age in [120, 256 * WINDOW] {
-        challenge(&mut gate, &hello(1, 1, &cookie), HERE, 1000, NOW + age);
+        challenged(&mut gate, &hello(1, 1, &cookie), HERE, 1000, NOW + age);
     }
 }
 
@@ -130,7 +130,7 @@ fn hosts_that_share_a_secret_accept_each_others_cookies_and_the_previous_secret_
     let cookie = cookie_for(&mut before, NOW);
     assert!(admits(&mut after, &hello(1, 1, &cookie), HERE, NOW));
     let cookie = cookie_for(&mut after, NOW);
-    challenge(&mut before, &hello(1, 1, &cookie), HERE, 1000, NOW);
+    challenged(&mut before, &hello(1, 1, &cookie), HERE, 1000, NOW);
 }
 
 #[test]
@@ -189,7 +189,7 @@ fn the_shortest_readable_hello_is_answered_with_less() {
     body.extend_from_slice(&[0, 0]);
     let datagram = record::plaintext(HANDSHAKE, DTLS_1_2, 0, &body);
     assert_eq!(datagram.len(), LEAST_HELLO);
-    assert!(challenge(&mut gate, &datagram, HERE, 1000, NOW).len() < datagram.len());
+    assert!(challenged(&mut gate, &datagram, HERE, 1000, NOW).len() < datagram.len());
 }
 
 #[test]
@@ -223,4 +223,54 @@ fn secrets_that_are_replaced_leave_cookies_good_that_peers_are_on_their_way_with
     let hours_later = NOW + 5 * WINDOWS_PER_SECRET * WINDOW;
     let later = cookie_for(&mut gate, hours_later);
     assert_eq!(later, cookie_for(&mut Gate::with_secrets(&[secret(1)]).unwrap(), hours_later));
+}
+
+#[test]
+fn a_hello_shows_to_another_scheme_what_its_cookies_are_to_be_bound_to() {
+    let first = hello(1, 0, b"");
+    let Ok(shown) = read_untrusted(&first, HERE, 1000) else { panic!("no hello") };
+    assert_eq!((shown.record_sequence, shown.cookie, shown.returns_cookie()), (5, &b""[..], false));
+    let second = hello(1, 1, b"from elsewhere");
+    let Ok(again) = read_untrusted(&second, HERE, 1000) else { panic!("no hello") };
+    assert_eq!((again.cookie, again.returns_cookie()), (&b"from elsewhere"[..], true));
+    assert_eq!(shown.fixed, again.fixed);
+    assert_eq!(shown.fixed, [&[0xfe, 0xfd][..], &[1; 32], &[0]].concat());
+    // OpenSSL would not go on from these.
+    for datagram in [hello(1, 0, b"from elsewhere"), hello(1, 1, b"")] {
+        assert!(!read_untrusted(&datagram, HERE, 1000).unwrap().returns_cookie());
+    }
+    assert_eq!(read_untrusted(&first, HERE, 0), Err(Discard::Address));
+    assert_eq!(read_untrusted(&first[..20], HERE, 1000), Err(Discard::Malformed));
+}
+
+#[test]
+fn a_cookie_of_any_kind_is_sent_where_it_makes_no_answer_too_long() {
+    for length in [1, 20, COOKIE] {
+        let cookie = vec![b'c'; length];
+        let reply = challenge(5, &cookie).unwrap();
+        assert!(reply.len() <= LEAST_HELLO, "{length} bytes");
+        let (record, rest) = Record::split_first_untrusted(&reply).unwrap();
+        assert_eq!((record.sequence, rest.len()), (5, 0));
+        let body = length as u8 + 3;
+        let expected =
+            [&[3, 0, 0, body, 0, 0, 0, 0, 0, 0, 0, body, 0xfe, 0xff, length as u8][..], &cookie].concat();
+        assert_eq!(record.body, expected);
+    }
+    for length in [0, COOKIE + 1, 255, 256] {
+        assert_eq!(challenge(5, &vec![b'c'; length]), None, "{length} bytes");
+    }
+}
+
+#[test]
+fn a_hello_goes_by_the_same_pass_whoever_has_made_its_cookie() {
+    let mut gate = Gate::random(NOW);
+    let cookie = cookie_for(&mut gate, NOW);
+    let datagram = hello(1, 1, &cookie);
+    let Verdict::Admit(pass) = gate.examine_untrusted(&datagram, HERE, 1000, NOW) else { panic!("refused") };
+    let fixed = read_untrusted(&datagram, HERE, 1000).unwrap().fixed;
+    assert_eq!(gate.pass(fixed, HERE, 1000), Some(pass));
+    let mapped = IpAddr::V6(Ipv4Addr::new(192, 0, 2, 1).to_ipv6_mapped());
+    assert_eq!(gate.pass(fixed, mapped, 1000), Some(pass));
+    assert_ne!(gate.pass(fixed, HERE, 1001), Some(pass));
+    assert_eq!(gate.pass(&fixed[..33], HERE, 1000), None);
 }

@@ -15,8 +15,7 @@ pub(super) fn claim(_: &Lua, datagram: LuaString) -> LuaResult<(Option<u64>, Opt
 
 /// Whether anything can be sent to an address.
 pub(super) fn is_answerable(_: &Lua, (ip, port): (LuaString, u16)) -> LuaResult<bool> {
-    let address = ip.to_str()?.parse().map_err(LuaError::external)?;
-    Ok(gate::is_answerable(address, port))
+    Ok(gate::is_answerable(super::read_address(&ip)?, port))
 }
 
 /// What Lua is told of a try: `newer` or `older`, and a cause, or nothing.
