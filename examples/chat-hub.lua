@@ -38,7 +38,7 @@ server = dtls.createServer({
   session:send(('You are %s. Others here: %d\n'):format(name, #server:sessions() - 1))
   session:on('message', function (data)
     -- No controls for the terminals of others, and nothing that would not fit a datagram.
-    local line = data:gsub('%s+$', ''):gsub('%c', ' '):sub(1, 1000)
+    local line = data:gsub('%c', ' '):gsub(' +$', ''):sub(1, 1000)
     if line ~= '' then tellAllBut(session, name .. ': ' .. line) end
   end)
   session:on('error', function (err) print(name .. ': ' .. err) end)

@@ -23,10 +23,10 @@ if workers == 'worker' then
     session:on('message', function (data) session:send(('Process %d: %s'):format(pid, data)) end)
     session:on('error', function () end)
   end)
-  assert(server:listen(port, ip))
-  print(('process %d listens on %s port %d'):format(pid, ip, port))
   local interrupt, input = uv.new_signal(), uv.new_pipe(false)
   interrupt:start('sigint', function () end)
+  assert(server:listen(port, ip))
+  print(('process %d listens on %s port %d'):format(pid, ip, port))
   input:open(0)
   input:read_start(function ()
     for _, each in ipairs({ interrupt, input, server }) do each:close() end

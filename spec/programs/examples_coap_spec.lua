@@ -96,16 +96,17 @@ describe('coap-client', function ()
 
   it('asks coap-server, at once or later', function ()
     local _, port = coap.server('openssl', { '-k', KEY })
-    for path, expected in pairs({
+    local all = {
       ['.well-known/core'] = { 0, '^</>;title="General Info".*</time>' },
       time = { 0, '^%a%a%a %d%d %d%d:%d%d:%d%d\n$' },
       async = { 0, '^done\n$' },
       nowhere = { 1, '^4%.04 .*\n$' },
       ['a-segment-that-is-longer/than-a-nibble-can-say'] = { 1, '^4%.04 .*\n$' },
-    }) do
-      local client = ask(port, path)
-      assert.equal(expected[1], client:waitForEnd(10000))
-      assert.matches(expected[2], client.output)
+    }
+    for path, each in pairs(all) do each.client = ask(port, path) end
+    for _, each in pairs(all) do
+      assert.equal(each[1], each.client:waitForEnd(10000))
+      assert.matches(each[2], each.client.output)
     end
   end)
 

@@ -1,4 +1,4 @@
--- The examples, run as a person runs them.
+-- The examples, run as a person runs them: what all have in common, both ends in one file, and the echo.
 
 local helper = require('spec.helper')
 local pki = require('spec.support.pki')
@@ -9,6 +9,32 @@ local function example(name, ...)
     LUA_PATH = package.path, LUA_CPATH = package.cpath, DTLS_LOG = '',
   })
 end
+
+describe('every example', function ()
+  local names = {}
+  for name in helper.uv.fs_scandir_next, assert(helper.uv.fs_scandir('examples')) do
+    if name:find('%.lua$') then names[#names + 1] = name end
+  end
+
+  it('has less than 60 lines, which say what it is for and how it is called', function ()
+    assert.is_true(#names > 20)
+    for _, name in ipairs(names) do
+      local text = helper.read('examples/' .. name)
+      assert.is_true(select(2, text:gsub('\n', '')) < 60, name .. ' is too long')
+      local call = ('luajit examples/%s'):format(name)
+      assert.matches('^#!/usr/bin/env luajit\n%-%- %u.*\n%-%- Usage: .*' .. call:gsub('%p', '%%%0'), text, name)
+      assert.equal(1, helper.uv.fs_stat('examples/' .. name).mode % 2, name .. ' cannot be executed')
+    end
+  end)
+
+  it('has its place in examples/README.md', function ()
+    local readme = helper.read('examples/README.md')
+    for _, name in ipairs(names) do
+      assert.truthy(readme:find('`' .. name .. '`', 1, true), name)
+      assert.truthy(readme:find('luajit examples/' .. name, 1, true), name)
+    end
+  end)
+end)
 
 describe('an example', function ()
   after_each(function ()
