@@ -3,6 +3,9 @@
 local helper = require('spec.helper')
 local pki = require('spec.support.pki')
 local program = require('spec.support.program')
+local support = require('spec.support.example')
+
+local inCoroutine, portOf, interrupt = support.startInCoroutine, support.portOf, support.interrupt
 
 local function example(name, ...)
   return program.start('luajit', { 'examples/' .. name, ... }, {
@@ -63,6 +66,30 @@ describe('an example', function ()
     }) do
       assert.matches(expected, demo.output)
     end
+  end)
+
+  it('runs as it is in a coroutine, which is where Luvit runs it', function ()
+    for name, pattern in pairs({
+      ['hello.lua'] = 'closed\tclosed\n$', ['demo.lua'] = 'the loop is empty%.\n$',
+      ['webrtc-srtp.lua'] = 'the same keys%.\n$',
+    }) do
+      local child = inCoroutine(name)
+      assert.equal(0, child:waitForEnd(), child.output)
+      assert.matches(pattern, child.output)
+    end
+    local server = inCoroutine('echo-server.lua', '127.0.0.1', 0)
+    local client = inCoroutine('echo-client.lua', '127.0.0.1', portOf(server))
+    client:write('hello\n')
+    client.stdin:shutdown()
+    assert.equal(0, client:waitForEnd())
+    assert.matches('Echo: hello\n$', client.output)
+    local coap = inCoroutine('coap-server.lua', '127.0.0.1', 0)
+    client = inCoroutine('coap-client.lua', ('coaps://127.0.0.1:%d/hello'):format(portOf(coap)))
+    assert.equal(0, client:waitForEnd())
+    assert.equal('Hello, CoAP.\n', client.output)
+    local several = inCoroutine('several-processes.lua', '127.0.0.1', 0, 1)
+    portOf(several)
+    for _, child in ipairs({ server, coap, several }) do assert.equal(0, interrupt(child)) end
   end)
 
   it('demo says so when it fails', function ()
