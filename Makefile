@@ -14,7 +14,7 @@ ROCKSPEC := dtls-scm-1.rockspec
 
 # Goals are made in the order they are written; the parallel work is cargo's.
 .NOTPARALLEL:
-.PHONY: help lib build env deps deps-demo deps-bench demo test bench bench-core check clean
+.PHONY: help lib build env deps deps-demo deps-bench demo test bench bench-core api check clean
 # What `env` prints is for a shell to read, even when another make asks.
 MAKEFLAGS += --no-print-directory
 
@@ -71,13 +71,17 @@ bench: deps-bench build ## compare with yardsticks and with others: bench/result
 bench-core: ## measure the core alone: seal, open, handshake, gate, screen
 	cargo bench $(BENCH) --target-dir bench/target --package dtls-bench-core
 
+api: ## write doc/api.md from the annotations in lua/dtls
+	luajit tools/apidoc.lua
+
 # Always --release, so that OpenSSL, the slow part, is built once for everything.
 check: ## look for faults without running anything: formatting and lints
 	cargo fmt --check
 	cargo fmt --check --all --manifest-path bench/Cargo.toml
 	cargo fmt --check --all --manifest-path bench/peers/Cargo.toml
 	$(LUAROCKS) lint $(ROCKSPEC)
-	luacheck --quiet $(wildcard lua spec examples bench bin/*)
+	luacheck --quiet $(wildcard lua spec examples bench tools bin/*)
+	luajit tools/apidoc.lua --check
 	cargo clippy --release --locked --all-targets --no-default-features --features vendored -- -D warnings
 	cargo clippy --release --locked --all-targets -- -D warnings
 	cargo clippy --release $(BENCH) --target-dir $(TARGET) --workspace --all-targets -- -D warnings

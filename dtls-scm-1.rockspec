@@ -24,6 +24,8 @@ dependencies = { 'lua ~> 5.1' }
 
 build = {
   type = 'command',
+  -- `types/` is the native module for editors; the rest of what they show stands in the Lua files.
+  copy_directories = { 'doc', 'types' },
   -- LuaRocks exports a CC of its own. Cargo would see the compiler change and build OpenSSL again.
   build_command = 'env -u CC make lib',
   install = {
@@ -75,6 +77,7 @@ build = {
       ['dtls.timeout'] = 'lua/dtls/timeout.lua',
       ['dtls.trace'] = 'lua/dtls/trace.lua',
       ['dtls.turns'] = 'lua/dtls/turns.lua',
+      ['dtls.types'] = 'lua/dtls/types.lua',
       ['dtls.udp'] = 'lua/dtls/udp.lua',
       ['dtls.wait'] = 'lua/dtls/wait.lua',
       ['dtls.watch'] = 'lua/dtls/watch.lua',

@@ -85,6 +85,7 @@ suite env DTLS_TRANSPORT=libuv luajit "$busted" -o plainTerminal
 # Once more, with a collector that stops the world at every step: what is held only by luck gets collected
 # in the middle of things. Interpreted, because compiled code can then do nothing but leave its trace to
 # collect, for ever. File by file, because each stop takes as long as there is something to look through.
+# Not those of spec/programs, which only look at other processes.
 for spec in spec/*_spec.lua; do
   suite env SAVAGE_GC=1 luajit -joff "$busted" -o plainTerminal "$spec"
 done

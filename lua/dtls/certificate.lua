@@ -2,16 +2,17 @@
 
 local certificate = {}
 
+--- What a certificate says.
 --- @class dtls.Certificate
 --- @field subject table<string, string> attributes by short name: `CN`, `O`, …
---- @field issuer table<string, string>
+--- @field issuer table<string, string> the same of who has signed it
 --- @field subjectAltName string[] `DNS:example.org`, `IP:192.0.2.1`, …
 --- @field serialNumber string upper-case hexadecimal
---- @field validFrom string `Nov 20 12:00:00 2026 GMT`
---- @field validTo string
+--- @field validFrom string when its time begins: `Nov 20 12:00:00 2026 GMT`
+--- @field validTo string when it ends
 --- @field fingerprint256 string SHA-256 of the DER form, upper-case hexadecimal with colons
---- @field pem string
---- @field der string
+--- @field pem string all of it in PEM
+--- @field der string all of it in DER
 --- @field chain? dtls.Certificate[] as presented, beginning with the peer's own; only there
 
 local function public(from)
@@ -38,6 +39,7 @@ function certificate.ofChain(from)
   return own
 end
 
+--- What an `ocspResponse` hook is asked about.
 --- @class dtls.StatusRequest
 --- @field servername string? the host that the client wants (SNI), where it names one
 --- @field certificates dtls.Certificate[] those that may be presented to it, each with its chain: one for
@@ -51,6 +53,7 @@ function certificate.statusRequest(from)
   return { servername = from.server_name, certificates = certificates }
 end
 
+--- What a `verify` hook sees of a peer.
 --- @class dtls.Presented
 --- @field certificate dtls.Certificate? the peer's own, with its chain
 --- @field authorized boolean whether OpenSSL would have it

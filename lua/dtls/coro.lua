@@ -34,9 +34,10 @@ interpreted(without)
 local connectNames = { recvQueueSize = 'bufferSize' }
 local listenNames = { recvQueueSize = 'bufferSize', backlog = 'count', host = 'string', port = 'port' }
 
+--- What `coro.connect` takes.
 --- @class dtls.CoroConnectOptions: dtls.ConnectOptions
---- @field recvQueueSize? integer bytes that messages may take until they are read, each its own and 64 more;
----   262144 by default. What comes beyond is dropped, as a system does with what nobody reads
+--- @field recvQueueSize? integer bytes that messages may take until they are read, each its own and 64 more
+---   (default: 262144). What comes beyond is dropped, as a system does with what nobody reads
 
 --- Connects to a server and waits until its handshake is complete, `handshakeTimeout` at most.
 ---
@@ -56,11 +57,12 @@ function coro.connect(given)
   return nil, 'ECANCELED: the session was closed before its handshake was complete', 'ECANCELED'
 end
 
+--- What `coro.listen` takes.
 --- @class dtls.CoroListenOptions: dtls.EndpointOptions
 --- @field port? integer 0 for any that is free; missing only where `socket` is given
---- @field host? string an IP address or a host name; `0.0.0.0` by default
---- @field recvQueueSize? integer of each session, as with `coro.connect`
---- @field backlog? integer how many peers may wait to be accepted; 128 by default. Further ones are closed
+--- @field host? string an IP address or a host name (default: '0.0.0.0')
+--- @field recvQueueSize? integer of each session, as with `coro.connect` (default: 262144)
+--- @field backlog? integer how many peers may wait to be accepted; further ones are closed (default: 128)
 
 --- Makes a server, and waits until it listens.
 ---
@@ -68,7 +70,7 @@ end
 --- returns. Without one `server:accept()` waits for them.
 ---
 --- @param given dtls.CoroListenOptions
---- @param handler? fun(session: dtls.CoroSession)
+--- @param handler? fun(session: dtls.CoroSession) serves a peer
 --- @return dtls.CoroServer|nil, string?, string?
 function coro.listen(given, handler)
   local caller = 'coro.listen'

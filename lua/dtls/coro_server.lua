@@ -25,7 +25,7 @@ local function serve(handler, session)
   if not finished then error(type(err) == 'string' and debug.traceback(routine, err) or err, 0) end
 end
 
---- Makes one of an event server that does not listen yet.
+--- @private Makes one of an event server that does not listen yet.
 --- @param server dtls.Server
 --- @param terms { recvQueueSize: integer, backlog: integer }
 --- @param handler? fun(session: dtls.CoroSession)
@@ -84,7 +84,7 @@ end
 --- Returns `nil` alone where the server is closed; fails with ETIMEDOUT where nobody has come in time.
 ---
 --- @param timeout? integer milliseconds, 0 for who is there already; for ever by default
---- @return dtls.CoroSession|nil, string?, string?
+--- @return dtls.CoroSession?, string?, string?
 function CoroServer:accept(timeout)
   local caller = 'server:accept'
   if self._handler then

@@ -30,7 +30,7 @@ function CoroSession.__tostring(self)
   return ('dtls.CoroSession%s (%s)'):format(where, self.closed or 'open')
 end
 
---- Makes one of an event session, of which nobody has heard anything yet.
+--- @private Makes one of an event session, of which nobody has heard anything yet.
 --- @param session dtls.Session
 --- @param recvQueueSize integer
 --- @param shared? dtls.Wait
@@ -84,7 +84,7 @@ end
 --- with ETIMEDOUT where nothing has come in time: the session goes on.
 ---
 --- @param timeout? integer milliseconds, 0 for what has come already; for ever by default
---- @return string|nil, string?, string?
+--- @return string?, string?, string?
 function CoroSession:recv(timeout)
   local caller = 'session:recv'
   if timeout ~= nil then options.checkValue(caller, 'timeout', 'patience', timeout) end

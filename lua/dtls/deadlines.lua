@@ -3,7 +3,7 @@
 --- A deadline that moves later stays where it is until it comes up, since most move with every
 --- message (an idle timeout does): that makes a message cost one comparison, not a walk.
 
---- @class dtls.Deadlines
+--- @class (private) dtls.Deadlines
 local Deadlines = {}
 Deadlines.__index = Deadlines
 

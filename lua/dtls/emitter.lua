@@ -1,14 +1,5 @@
 --- Luvit's own `core.Emitter` inside Luvit, an equal of its elsewhere.
 
---- @class dtls.Emitter
---- @field on fun(self, name: string, handler: function): self
---- @field once fun(self, name: string, handler: function): self
---- @field emit fun(self, name: string, ...): self
---- @field removeListener fun(self, name: string, handler: function): integer
---- @field removeAllListeners fun(self, name: string?)
---- @field listeners fun(self, name: string): function[]
---- @field listenerCount fun(self, name: string): integer
-
 local options = require('dtls/options')
 
 -- From a LuaRocks tree Luvit's `core` is not in reach of `require`; its own `require` has it.
@@ -20,24 +11,31 @@ if package.loaded.luvi or package.preload.luvi then
   return core.Emitter
 end
 
+--- What servers, endpoints and sessions are: objects that tell of events. Handlers get no `self`. Inside
+--- Luvit it is Luvit's own, of which this is what can be relied on.
+--- @class dtls.Emitter
+--- @field private handlers table<string, function[]>?
 local Emitter = {}
 Emitter.meta = { __index = Emitter }
 
---- Makes a class that inherits from this one.
+--- @private Makes a class that inherits from this one.
 function Emitter:extend()
   local class = setmetatable({}, self.meta)
   class.meta = { __index = class }
   return class
 end
 
---- Makes an instance and initializes it.
+--- @private Makes an instance and initializes it.
 function Emitter:new(...)
   local instance = setmetatable({}, self.meta)
   if instance.initialize then instance:initialize(...) end
   return instance
 end
 
---- Calls `handler(...)` whenever `name` is emitted. Handlers get no `self`.
+--- Calls `handler(...)` whenever `name` is emitted.
+--- @param name string
+--- @param handler function
+--- @return self
 function Emitter:on(name, handler)
   if type(handler) ~= 'function' then
     options.raise("emitter:on: the handler of '%s' must be a function, got %s", tostring(name), type(handler))
@@ -52,6 +50,9 @@ function Emitter:on(name, handler)
 end
 
 --- Calls `handler(...)` the next time `name` is emitted, and not again.
+--- @param name string
+--- @param handler function
+--- @return self
 function Emitter:once(name, handler)
   local function wrapper(...)
     self:removeListener(name, wrapper)
@@ -69,6 +70,9 @@ end
 
 --- Calls the handlers of `name` in the order they were added; not those that are removed meanwhile,
 --- nor those that are added.
+--- @param name string
+--- @param ... any what they are called with
+--- @return self
 function Emitter:emit(name, ...)
   local list = self:listeners(name)
   if not list[2] then
@@ -84,6 +88,9 @@ function Emitter:emit(name, ...)
 end
 
 --- Removes a handler, and says how many times it was there.
+--- @param name string
+--- @param handler function
+--- @return integer
 function Emitter:removeListener(name, handler)
   local kept, removed = {}, 0
   for _, other in ipairs(self:listeners(name)) do
@@ -94,6 +101,7 @@ function Emitter:removeListener(name, handler)
 end
 
 --- Removes all handlers of `name`, or of every name.
+--- @param name? string
 function Emitter:removeAllListeners(name)
   local handlers = rawget(self, 'handlers')
   if name and handlers then handlers[name] = nil else self.handlers = nil end
@@ -101,13 +109,17 @@ end
 
 local none = {}
 
---- The handlers of `name`.
+--- The handlers of `name`: to be looked at, not changed.
+--- @param name string
+--- @return function[]
 function Emitter:listeners(name)
   local handlers = rawget(self, 'handlers')
   return handlers and handlers[name] or none
 end
 
 --- How many handlers `name` has.
+--- @param name string
+--- @return integer
 function Emitter:listenerCount(name)
   return #self:listeners(name)
 end

@@ -32,6 +32,7 @@ local watch = require('dtls/watch')
 --- @class dtls.Endpoint: dtls.Emitter
 local Endpoint = Emitter:extend()
 
+--- @private
 function Endpoint:initialize(context, opts)
   self._context = context
   self._handshakeTimeout = opts.handshakeTimeout

@@ -33,14 +33,15 @@ local options = require('dtls/options')
 
 local INTERVAL_MS, PROBES = 30 * 1000, 3
 
+--- What a quiet peer is asked: `doc/session.md#silence`.
 --- @class dtls.KeepAlive
 --- @field message string|fun(session: dtls.Session): string? what the peer answers, by the protocol that is
 ---   spoken inside. A function makes one for each probe, and returns nil for none this time, which counts
 ---   as none. Where it returns anything else, or the socket refuses the probe, that is a `'warning'` of the
 ---   endpoint's, or of a client that has a socket of its own
---- @field interval? integer after how much silence of the peer's, and of how much again, a probe is sent;
----   30000 by default
---- @field probes? integer how many unanswered ones mean that it is gone; 3 by default
+--- @field interval? integer after how much silence of the peer's, and of how much again, a probe is sent
+---   (default: 30000)
+--- @field probes? integer how many unanswered ones mean that it is gone (default: 3)
 
 local function probe(session, message)
   if type(message) == 'function' then message = message(session) end

@@ -1,7 +1,7 @@
 --- Who came first: a doubly linked list whose items know their neighbours, so that whoever is in the midst of
 --- it leaves at no more cost than whoever is at its ends.
 
---- @class dtls.Line
+--- @class (private) dtls.Line
 --- @field first table? who has been in it for the longest time
 --- @field count integer how many are in it
 --- @field private last table?

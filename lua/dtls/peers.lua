@@ -11,7 +11,7 @@ local interpreted = require('dtls/interpreted')
 -- been given a new address by a translator, and have not been heard since.
 local MOST_AT_ONE_ADDRESS = 4
 
---- @class dtls.Peers
+--- @class (private) dtls.Peers
 --- @field count integer how many sessions there are
 --- @field batch dtls.Batch? is told who is at an address: it hands datagrams straight to who is there alone
 --- @field private hosts table<string, table<integer, dtls.Session>> the first of each chain

@@ -22,7 +22,7 @@ local DEFAULTS = {
 local SECOND, MOST_CLOCKS = 1000, 65536
 
 --- A session that counts has `_host`, where it has a place, and `_line`, while its handshake is under way.
---- @class dtls.Places
+--- @class (private) dtls.Places
 --- @field limits table<string, integer> by the names of the options
 --- @field places integer how many peers have one
 --- @field newcomers dtls.Line handshakes that have a place, by age

@@ -176,7 +176,7 @@ function Server:_listen(ip, port)
   return true
 end
 
---- Makes a server whose options have been checked.
+--- @private Makes a server whose options have been checked.
 function Server:initialize(context, opts)
   Endpoint.initialize(self, context, opts)
   self._cookieSecret, self._cookieHooks = opts.cookieSecret, opts.cookieHooks

@@ -50,8 +50,11 @@ local watch = require('dtls/watch')
 --- @field private _closing boolean? the user has closed it
 local Session = Emitter:extend()
 
---- @alias dtls.fail nil, string, string  nil, `NAME: sentence`, `NAME`
+--- How a call fails that cannot do what it should: `nil`, then `NAME: a sentence`, then `NAME`, which is one
+--- of `doc/errors.md`. Such a call returns what is true otherwise, so `assert` prints the sentence.
+--- @alias dtls.fail nil, string, string
 
+--- @private
 function Session:initialize(isServer, context, trace)
   self._context = context
   self._trace = watch(trace)

@@ -9,7 +9,7 @@ local interpreted = require('dtls/interpreted')
 local stats = {}
 
 --- What `endpoint:stats()` returns: sums over the endpoint's whole life, sessions that have ended included.
---- Bytes are UDP payload; times are in milliseconds.
+--- Bytes are UDP payload; times are in milliseconds. `doc/counters.md` says what they tell.
 --- @class dtls.EndpointStats
 local ENDPOINT = {
   --- How many sessions there are now, handshakes under way included. Goes up and down.
@@ -89,6 +89,7 @@ local ENDPOINT = {
 }
 
 --- What `session:stats()` returns, during the session and after its end. Bytes are UDP payload.
+--- `doc/counters.md` says what they tell.
 --- @class dtls.SessionStats
 local SESSION = {
   --- Datagrams from the peer's address, whatever became of them.

@@ -16,19 +16,21 @@ local uv = loop.uv
 --- A record on its way, or what lay in the place of one. `src/trace.rs` makes them.
 ---
 --- @class dtls.TraceEvent
---- @field direction 'sent'|'received'
+--- @field direction 'sent'|'received' whose it is: ours, or what came from the peer's address
 --- @field flight? integer which of the handshake's, as RFC 6347 section 4.2.4 numbers them; nil for alerts,
 ---   application data and whatever is not of this handshake
 --- @field datagram integer the length of the datagram it lay in
---- @field record dtls.TraceRecord
+--- @field record dtls.TraceRecord its header
 --- @field messages dtls.TraceMessage[] what lies in a handshake record; else empty
 --- @field alert? dtls.TraceAlert what a plaintext alert says
 --- @field dropped? string why it went no further; the names are those of `stats().drops`
 
+--- What a record's header says, which nobody has authenticated.
 --- @class dtls.TraceRecord
---- @field type 'change_cipher_spec'|'alert'|'handshake'|'application_data'|'unknown'|'malformed'
+--- @field type 'change_cipher_spec'|'alert'|'handshake'|'application_data'|'unknown'|'malformed' what it
+---   says it holds
 --- @field epoch? integer 0 for plaintext; nil where the type is `malformed`
---- @field sequence? integer nil where the type is `malformed`
+--- @field sequence? integer its number in the epoch; nil where the type is `malformed`
 --- @field length integer header included
 
 --- A handshake message or a part of one. What is sealed has a type only: `Finished (sealed)` for the
@@ -38,12 +40,13 @@ local uv = loop.uv
 --- @field type string in the RFCs' words: `ClientHello`
 --- @field sequence? integer its message_seq
 --- @field length? integer of the whole message
---- @field fragmentOffset? integer
---- @field fragmentLength? integer
+--- @field fragmentOffset? integer where in it this part begins
+--- @field fragmentLength? integer of this part
 --- @field retransmission? boolean whether it went the same way before
 
+--- What an alert says (RFC 5246 section 7.2).
 --- @class dtls.TraceAlert
---- @field level 'warning'|'fatal'|'unknown'
+--- @field level 'warning'|'fatal'|'unknown' how bad it is
 --- @field description integer its number
 --- @field name string what that means
 

@@ -1,0 +1,183 @@
+--- @meta
+--- What users give: options and hooks, as editors show them. Nobody loads this file; options.lua checks what
+--- comes.
+
+--- Who a client is, and by what it is known.
+--- @class dtls.PskPair
+--- @field identity string up to 256 bytes, none of them NUL
+--- @field key string up to 512 bytes, 16 at least to be safe: the bytes, not their hexadecimal digits
+
+-- Hooks answer at once by what they return; or later by `done(answer)`, if they name that parameter and
+-- return nothing; or later by what they return after they have yielded. One that throws fails its handshake,
+-- with EHOOK: question.lua has it in full.
+
+--- Whether a peer is welcome, whatever OpenSSL thinks of it: true; or false, and perhaps a reason.
+--- @alias dtls.VerifyHook fun(peer: dtls.Presented, session: dtls.Session, done: function): boolean?, string?
+
+--- On a server it gets the identity that a client claims, and answers with its key; on a client it gets the
+--- server's hint, where there is one, and answers with a `dtls.PskPair`. nil for none.
+--- @alias dtls.PskHook fun(about: string?, session: dtls.Session, done: function): string|dtls.PskPair?
+
+--- The OCSP response in DER for the certificates of a request, or a list of one for each; nil for none.
+--- @alias dtls.OcspHook fun(request: dtls.StatusRequest, session: dtls.Session, done: function): any
+
+--- The context of a host; nil refuses it. The name is nil where the client sends none.
+--- @alias dtls.SniHook fun(name: string?, session: dtls.Session, done: function): dtls.Context?
+
+--- Who we are, whom we trust, and what handshakes agree on: what a context is made of. A server, an endpoint
+--- and a client take them too, instead of a `context`.
+--- @class dtls.ContextOptions
+--- @field cert? string|string[] certificate chains in PEM, leaf first: one, or one for each key
+--- @field key? string|string[] their private keys in PEM, in the same order; without `cert` they are shown
+---   as they are, as raw public keys (RFC 7250)
+--- @field passphrase? string opens the keys that are encrypted
+--- @field ca? string|string[] what is trusted, in PEM (default: the system's trust store)
+--- @field crl? string|string[] revocation lists in PEM, one at least for each CA: where any is given, a
+---   chain with a CA that has none, or one out of date, is refused
+--- @field fingerprints? string|string[] SHA-256 of the certificates that peers are accepted by, and by
+---   nothing else: not by CA, name or date; `AB:CD:…`, with or without colons, or as in SDP
+--- @field rawPublicKeys? string|string[] public keys in PEM: a peer that presents one of them instead of a
+---   certificate is accepted by it; certificates only beside `ca` or `fingerprints`
+--- @field ocspResponse? string|string[]|dtls.OcspHook what a server staples to its certificate for clients
+---   that want it: an OCSP response in DER (or one for each certificate), or a hook
+--- @field requestOCSP? boolean a client wants its server's OCSP response, and believes it (default: false)
+--- @field requireOCSP? boolean a client refuses a server without one (default: false)
+--- @field requestCert? boolean a server asks its peers for a certificate (default: false). Where it does
+---   not, everybody gets in, `ca` and `crl` judge nobody there, and `fingerprints`, `rawPublicKeys` and
+---   `verify` are refused
+--- @field rejectUnauthorized? boolean refuse a peer that cannot be verified (default: true)
+--- @field verify? dtls.VerifyHook whether a peer is welcome, whatever OpenSSL thinks of it. Asked after
+---   the peer has proved that it has the certificate's key; not asked about a peer of a PSK suite, which has
+---   no certificate
+--- @field psk? table<string, string>|dtls.PskPair|dtls.PskHook
+---   pre-shared keys (RFC 4279): a client's own pair, a server's table of identities, or a hook: on a
+---   client it gets the server's hint and answers with a pair, on a server it gets the identity and
+---   answers with the key
+--- @field pskIdentityHint? string what a server tells its clients about which key to use
+--- @field hideUnknownIdentity? boolean an unknown PSK identity fails as a wrong key does, in silence, and is
+---   not refused with an alert (default: false)
+--- @field profile? string 'iot' for the cipher suites and the patience of RFC 7925
+--- @field minVersion? string the oldest version that is spoken: 'DTLSv1.2', which is all that there is
+--- @field maxVersion? string the newest: 'DTLSv1.2'
+--- @field ciphers? string an OpenSSL cipher list, openssl-ciphers(1) (default: forward-secret AEAD)
+--- @field groups? string an OpenSSL group list (default: 'X25519:P-256:P-384:P-521')
+--- @field sigalgs? string an OpenSSL signature algorithm list (default: OpenSSL's)
+--- @field ALPNProtocols? string|string[] the names of the protocols that are spoken inside (RFC 7301), 1 to
+---   255 bytes each, not their wire format: a client offers them; a server takes the first of its own that
+---   is offered, and refuses a client that offers others alone
+--- @field srtpProfiles? string|string[] SRTP protection profiles by OpenSSL's names (RFC 5764), in order of
+---   preference, of which the server's order counts
+--- @field exportWithoutEMS? boolean export keys, those of SRTP too, from a session without extended master
+---   secret (RFC 7627): a peer between two others could give both the same keys (default: false)
+--- @field mtu? integer the UDP payload that handshake datagrams may fill, 256 to 4096 (default: 1200)
+--- @field maxFragmentLength? integer a client asks that no record of either end hold more: 512, 1024, 2048 or
+---   4096 bytes (RFC 6066 section 4); messages are no longer then
+--- @field keylog? string|true|fun(line: string, session: dtls.Session)
+---   where the secrets of sessions go, for Wireshark: a file that lines are added to, `true` for the one
+---   that SSLKEYLOGFILE names in the environment (none where it is not set), or a function. Whoever has a
+---   line can read its session
+--- @field retransmitTimeout? integer the first retransmission timeout, which doubles up to 60000
+---   (default: 1000)
+--- @field sessionTimeout? integer how long a session may be resumed, in seconds; 0 for not at all
+---   (default: 7200)
+--- @field sessionCache? dtls.SessionCache where a server keeps sessions that are resumed by an id (default:
+---   some thousands in memory). Only for clients that take no tickets, or with `ticketKeys = false`
+
+--- Where a server's sessions are kept, to be shared by processes or to outlive them. What is kept is
+--- opaque and secret: whoever has it can read what is said in the session. It is worth nothing any more
+--- after `sessionTimeout` seconds.
+--- @class dtls.SessionCache
+--- @field get fun(id: string, session: dtls.Session, done: function): string? a hook: what `set` was given
+---   for that id, or nil
+--- @field set fun(id: string, data: string, session: dtls.Session) may yield; its failure is a `'warning'`
+
+--- Is told of every record that is sent, received or dropped.
+--- @alias dtls.TraceHook fun(event: dtls.TraceEvent, session: dtls.Session)
+
+--- What every session is subject to, and the socket under it.
+--- @class dtls.SessionOptions: dtls.ContextOptions
+--- @field context? dtls.Context instead of the options of a context
+--- @field trace? dtls.TraceHook is told of every record that is sent, received or dropped: `dtls.trace()`
+---   draws them
+--- @field handshakeTimeout? integer how long a handshake may take (default: 30000, or 120000 with
+---   `profile = 'iot'`)
+--- @field idleTimeout? integer how long nothing authentic may come before the session is closed; 0 for
+---   never (default: 300000 on servers, 0 on clients)
+--- @field recvBufferSize? integer bytes that the system keeps of what has arrived and not been read
+---   (default: the system's). `endpoint:getRecvBufferSize()` says what came of it
+--- @field sendBufferSize? integer the same of what is to be sent (default: the system's)
+--- @field ttl? integer how many routers datagrams may pass, 1 to 255 (default: the system's)
+--- @field recvBatch? integer how many datagrams are read by one system call, 1 to 20 (default: 1)
+--- @field sendQueueSize? integer bytes that may wait when the system's buffer is full (default: 262144).
+---   What is sent beyond it is dropped, fails with ENOBUFS, and `'drain'` tells when all has been sent
+--- @field socket? userdata|table a bound UDP handle of luv, or a dgram socket of Luvit, to be used instead of
+---   one that is made, and given back at the end: bound, and not receiving
+--- @field linger? integer how long messages are still heard that the peer's close has overtaken on their
+---   way, where any are missing; 0 for not at all (default: 250)
+--- @field oversize? 'send'|'error' what becomes of a message over `maxPayload()`: it is sent, and IP cuts
+---   it in pieces; or `session:send` fails with EMSGSIZE (default: 'send')
+--- @field keepAlive? dtls.KeepAlive|false what a quiet peer is asked, that it may be told from one that is
+---   gone; false takes back an endpoint's (default: false)
+
+--- Who asks for a cookie. The address may be forged.
+--- @class dtls.CookiePeer
+--- @field ip string its address; of an IPv4-mapped one the IPv4 address
+--- @field port integer its port
+--- @field family string 'inet' or 'inet6'
+--- @field parameters string bytes that its hello has in common with the one that will return the cookie, and
+---   with no others: client_version, random and session_id (RFC 6347 section 4.2.1)
+
+--- What `dtls.createServer` and `dtls.createEndpoint` take.
+--- @class dtls.EndpointOptions: dtls.SessionOptions
+--- @field sni? table<string, dtls.Context>|dtls.SniHook
+---   which context serves which host: by exact name, by `*.example.org`, by `*` for all others; or a hook
+--- @field reusePort? boolean lets several processes of one user listen on the same port, each of which gets
+---   its share of the peers; give all the same `cookieSecret` and `ticketKeys`. Linux (default: false)
+--- @field perPeerSocket? boolean gives every admitted peer a connected socket of its own on the same port, as
+---   long as there are descriptors: `doc/sockets.md`. Linux (default: false)
+--- @field ipv6Only? boolean keeps IPv4 peers off an IPv6 address: `::` takes both otherwise (default: false)
+--- @field maxSessions? integer how many peers may have a session, handshakes included (default: 100000).
+---   What the limits are for, and who makes room for whom: `doc/operation.md#limits`
+--- @field maxSessionsPerHost? integer the same of one host, which is an IPv4 address or an IPv6 /64
+---   (default: 1000)
+--- @field maxHandshakes? integer how many of them may be handshakes (default: 10000)
+--- @field maxHandshakeRate? integer how many handshakes a host may begin in a second; 0 for no limit
+---   (default: 0)
+--- @field accept? fun(peer: { ip: string, port: integer, family: string }): boolean? whether that address may
+---   begin a handshake: asked when its cookie has come back and nothing is kept of it yet. It answers at
+---   once, and anything but `true` refuses in silence
+--- @field roaming? boolean whether a peer keeps its session when its address changes (default: false).
+---   Whoever sees its datagrams can have our answers sent elsewhere: `doc/operation.md#a-peer-that-moves`
+--- @field cookieSecret? string|string[] 16 bytes or more, newest first, for processes that share an
+---   address (default: random, changed hourly)
+--- @field generateCookie? fun(peer: dtls.CookiePeer): string? instead of `cookieSecret`: the cookie that a
+---   hello is answered with, 1 to 32 bytes; nil for no answer. Asked about every hello that comes without a
+---   good one, from whomever, so it should keep nothing of it. It answers at once. What it throws is a
+---   `'warning'`, one in a second at most: `doc/operation.md#cookies-of-your-own`
+--- @field verifyCookie? fun(cookie: string, peer: dtls.CookiePeer): boolean? beside it: whether a cookie, of
+---   1 to 255 bytes that the peer has chosen, is one for this peer, and not an old one. It answers at once,
+---   and anything but `true` refuses. Asked again when the hello is repeated
+--- @field ticketKeys? string|string[]|false what session tickets are sealed with: 32 bytes or more, newest
+---   first, for tickets that outlive the process or that several share; false for no tickets (default:
+---   random, replaced about every `sessionTimeout`)
+
+--- What `endpoint:connect` takes, and `dtls.connect` as well: whom to connect to, and what is other for this
+--- session than for the endpoint's.
+--- @class dtls.PeerOptions
+--- @field context? dtls.Context another than the endpoint's
+--- @field handshakeTimeout? integer as with the endpoint
+--- @field idleTimeout? integer as with the endpoint
+--- @field linger? integer as with the endpoint
+--- @field oversize? 'send'|'error' as with the endpoint
+--- @field keepAlive? dtls.KeepAlive|false as with the endpoint
+--- @field trace? dtls.TraceHook as with the endpoint
+--- @field host? string an IP address or a host name (default: '127.0.0.1')
+--- @field port integer of the peer
+--- @field servername? string the name that the certificate must be for, and that is sent (SNI) unless it
+---   is an IP address (default: the host)
+--- @field session? string what `session:getSession` returned earlier, to be resumed
+
+--- What `dtls.connect` takes.
+--- @class dtls.ConnectOptions: dtls.SessionOptions, dtls.PeerOptions
+--- @field localAddress? string the IP address to connect from (default: any)
+--- @field localPort? integer the port to connect from (default: any)
