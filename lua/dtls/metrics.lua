@@ -11,6 +11,7 @@ local options = require('dtls/options')
 
 local metrics = {
   --- The Content-Type of what `exposition` returns.
+  --- @type string
   contentType = 'text/plain; version=0.0.4',
 }
 

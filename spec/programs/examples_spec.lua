@@ -24,8 +24,8 @@ describe('every example', function ()
     for _, name in ipairs(names) do
       local text = helper.read('examples/' .. name)
       assert.is_true(select(2, text:gsub('\n', '')) < 60, name .. ' is too long')
-      local call = ('luajit examples/%s'):format(name)
-      assert.matches('^#!/usr/bin/env luajit\n%-%- %u.*\n%-%- Usage: .*' .. call:gsub('%p', '%%%0'), text, name)
+      local call = ('luajit examples/%s'):format(name):gsub('%p', '%%%0')
+      assert.matches('^#!/usr/bin/env luajit\n%-%- %u.*\n%-%- Usage: .*' .. call, text, name)
       assert.equal(1, helper.uv.fs_stat('examples/' .. name).mode % 2, name .. ' cannot be executed')
     end
   end)
