@@ -86,6 +86,7 @@ build = {
       ['dtls.nc.settings'] = 'lua/dtls/nc/settings.lua',
       ['dtls.nc.signals'] = 'lua/dtls/nc/signals.lua',
       ['dtls.options'] = 'lua/dtls/options.lua',
+      ['dtls.metrics'] = 'lua/dtls/metrics.lua',
       ['dtls.peer_socket'] = 'lua/dtls/peer_socket.lua',
       ['dtls.payload'] = 'lua/dtls/payload.lua',
       ['dtls.peers'] = 'lua/dtls/peers.lua',
