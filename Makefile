@@ -12,9 +12,15 @@ BUILT := $(TARGET)/release/libdtls_core.$(if $(filter Darwin,$(shell uname)),dyl
 LUAROCKS := luarocks --lua-version 5.1
 ROCKSPEC := dtls-scm-1.rockspec
 
+RUST := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+rust_is_new = cargo --version | awk -v least=$(RUST) '{ split($$2, is, "."); split(least, must, "."); \
+  exit !(is[1] > must[1] || is[1] == must[1] && is[2] + 0 >= must[2] + 0) }'
+# Whether OpenSSL is built, too.
+VENDORED := $(if $(findstring no-default-features,$(CARGO_FLAGS)),$(findstring vendored,$(CARGO_FLAGS)),yes)
+
 # Goals are made in the order they are written; the parallel work is cargo's.
 .NOTPARALLEL:
-.PHONY: help lib build env deps deps-demo deps-bench demo test bench bench-core api check clean
+.PHONY: help lib build rock luvit-deps env deps deps-demo deps-bench demo test bench bench-core api check clean
 # What `env` prints is for a shell to read, even when another make asks.
 MAKEFLAGS += --no-print-directory
 
@@ -25,9 +31,12 @@ help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 lib: ## build the native part, build/dtls_core.so
-	$(call need,command -v cargo,cargo was not found: install Rust 1.80 or newer)
+	$(call need,command -v cargo,cargo was not found: install Rust $(RUST) or newer)
+	$(call need,cargo --version,cargo does not run: `cargo --version` says why)
+	$(call need,$(rust_is_new),this Rust is too old: install $(RUST) or newer)
 	$(call need,command -v cc,cc was not found: OpenSSL and the Rust linker need a C compiler)
-	$(call need,perl -M5.10.0 -MIPC::Cmd -e 1,perl with its standard modules was not found: building OpenSSL needs it)
+	$(if $(VENDORED),$(call need,perl -M5.10.0 -MIPC::Cmd -e 1,perl with its standard modules was not found: \
+	  building OpenSSL needs it))
 	cargo build --release --locked $(CARGO_FLAGS)
 	@mkdir -p build
 # Renamed into place, and only when it differs: a running program may have the old file mapped.
@@ -37,6 +46,14 @@ lib: ## build the native part, build/dtls_core.so
 build: ## build everything into ./lua_modules
 	$(call need,command -v luarocks,luarocks was not found: install it or run `make deps-demo`)
 	$(LUAROCKS) --tree lua_modules make $(ROCKSPEC)
+
+rock: ## pack a source rock, build/dtls-scm-1.src.rock, for `luarocks install`
+	$(call need,command -v luarocks,luarocks was not found: install it or run `make deps-demo`)
+	@tools/rock.sh
+
+# Given on the command line, it comes to the script through the environment, whatever is in it.
+luvit-deps: ## lay everything into the deps/ of a Luvit project: DIR=path/to/project
+	+@MAKE='$(MAKE)' tools/luvit-deps.sh "$$DIR"
 
 env: ## print what lets LuaJIT find ./lua_modules: eval "$(make -s env)"
 	@echo "export LUA_PATH='$(TREE)/share/lua/5.1/?.lua;$(TREE)/share/lua/5.1/?/init.lua;;'"

@@ -1,4 +1,5 @@
-//! Tells the core what the OpenSSL that it is linked with can do, and the system.
+//! Tells the core what the OpenSSL that it is linked with can do, and the system; and macOS's linker that Lua is
+//! the host's.
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
@@ -12,5 +13,9 @@ fn main() {
     let system = std::env::var("CARGO_CFG_TARGET_OS").unwrap_or_default();
     if ["linux", "android"].contains(&system.as_str()) {
         println!("cargo:rustc-cfg=batches");
+    }
+    // Lua's functions are in the program that loads the module. Other linkers take that for granted.
+    if ["macos", "ios"].contains(&system.as_str()) {
+        println!("cargo:rustc-cdylib-link-arg=-Wl,-undefined,dynamic_lookup");
     }
 }

@@ -2,7 +2,7 @@ rockspec_format = '3.0'
 package = 'dtls'
 version = 'scm-1'
 
--- The checkout itself; `luarocks make` reads no source from here.
+-- The checkout itself: `luarocks make` reads no source from here, and `make rock` puts its own.
 source = { url = 'git+file://.' }
 
 description = {
@@ -27,10 +27,17 @@ build = {
   -- `types/` is the native module for editors; the rest of what they show stands in the Lua files.
   copy_directories = { 'doc', 'types' },
   -- LuaRocks exports a CC of its own. Cargo would see the compiler change and build OpenSSL again.
-  build_command = 'env -u CC make lib',
+  -- It takes no overrides for platforms: GNU make is found under either name, the Makefile gives macOS's
+  -- .dylib the name that Lua looks for, and build.rs has its linker leave Lua's functions to the host.
+  build_command = [[
+    make=$(command -v gmake || command -v make)
+    "$make" --version 2>/dev/null | grep -q GNU || { echo 'dtls: GNU make was not found: install it.' >&2; exit 1; }
+    unset CC
+    "$make" lib]],
   install = {
     -- The file keeps its name, so it is built under the one that `require('dtls_core')` looks for.
     lib = { 'build/dtls_core.so' },
+    bin = { 'bin/dtls-nc' },
     lua = {
       ['dtls'] = 'lua/dtls/init.lua',
       ['dtls.address'] = 'lua/dtls/address.lua',
@@ -60,7 +67,26 @@ build = {
       ['dtls.line'] = 'lua/dtls/line.lua',
       ['dtls.log'] = 'lua/dtls/log.lua',
       ['dtls.loop'] = 'lua/dtls/loop.lua',
+      ['dtls.nc.client'] = 'lua/dtls/nc/client.lua',
+      ['dtls.nc.cutter'] = 'lua/dtls/nc/cutter.lua',
+      ['dtls.nc.exec'] = 'lua/dtls/nc/exec.lua',
+      ['dtls.nc.help'] = 'lua/dtls/nc/help.lua',
+      ['dtls.nc.input'] = 'lua/dtls/nc/input.lua',
+      ['dtls.nc.main'] = 'lua/dtls/nc/main.lua',
+      ['dtls.nc.misuse'] = 'lua/dtls/nc/misuse.lua',
+      ['dtls.nc.options'] = 'lua/dtls/nc/options.lua',
+      ['dtls.nc.outbox'] = 'lua/dtls/nc/outbox.lua',
+      ['dtls.nc.output'] = 'lua/dtls/nc/output.lua',
+      ['dtls.nc.peer'] = 'lua/dtls/nc/peer.lua',
+      ['dtls.nc.pump'] = 'lua/dtls/nc/pump.lua',
+      ['dtls.nc.report'] = 'lua/dtls/nc/report.lua',
+      ['dtls.nc.resolve'] = 'lua/dtls/nc/resolve.lua',
+      ['dtls.nc.resume'] = 'lua/dtls/nc/resume.lua',
+      ['dtls.nc.server'] = 'lua/dtls/nc/server.lua',
+      ['dtls.nc.settings'] = 'lua/dtls/nc/settings.lua',
+      ['dtls.nc.signals'] = 'lua/dtls/nc/signals.lua',
       ['dtls.options'] = 'lua/dtls/options.lua',
+      ['dtls.metrics'] = 'lua/dtls/metrics.lua',
       ['dtls.peer_socket'] = 'lua/dtls/peer_socket.lua',
       ['dtls.payload'] = 'lua/dtls/payload.lua',
       ['dtls.peers'] = 'lua/dtls/peers.lua',
@@ -84,4 +110,5 @@ build = {
   },
 }
 
-test = { type = 'busted' }
+-- Not of the type 'busted', which would start plain Lua on some systems, and wants busted as a rock.
+test = { type = 'command', command = 'make -s lib && busted --lua=luajit' }

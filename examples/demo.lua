@@ -17,56 +17,42 @@ server:on('clientError', function (err) print('server   ' .. err) end)
 assert(server:listen(0, '127.0.0.1'))
 
 -- A relay between the two, to see what the network sees.
-local relay, upstream = uv.new_udp(), uv.new_udp()
-local client
-assert(relay:bind('127.0.0.1', 0))
-assert(upstream:bind('127.0.0.1', 0))
-relay:recv_start(function (_, data, from)
-  if not from then return end
+local relay, upstream, client = uv.new_udp(), uv.new_udp(), nil
+local function pass(socket, onDatagram)
+  assert(socket:bind('127.0.0.1', 0))
+  socket:recv_start(function (_, data, from) if from then onDatagram(data, from) end end)
+end
+pass(relay, function (data, from)
   client = from
   print(('wire     client → server %5d bytes'):format(#data))
   upstream:try_send(data, '127.0.0.1', server:address().port)
 end)
-upstream:recv_start(function (_, data, from)
-  if not from then return end
+pass(upstream, function (data)
   print(('wire     client ← server %5d bytes'):format(#data))
   relay:try_send(data, client.ip, client.port)
 end)
 
-local messages = { 'Hello, DTLS.', 'One send is one datagram.', ('x'):rep(500) }
-local failed
-local session = dtls.connect({
-  host = 'localhost',
-  port = relay:getsockname().port,
-  ca = identity.cert,
-}, function (session)
-  local peer, cipher = session:remoteAddress(), session:getCipher()
-  local names = table.concat(session:getPeerCertificate().subjectAltName, ', ')
+local messages, answered = { 'Hello, DTLS.', 'One send is one datagram.', ('x'):rep(500) }, 0
+local port = relay:getsockname().port
+local session = dtls.connect({ host = 'localhost', port = port, ca = identity.cert }, function (session)
   print(('client   connected to %s port %d: %s, %s')
-    :format(peer.ip, peer.port, session:getProtocol(), cipher.name))
+    :format(session:remoteAddress().ip, port, session:getProtocol(), session:getCipher().name))
+  local names = table.concat(session:getPeerCertificate().subjectAltName, ', ')
   print('client   verified: the certificate is for ' .. names)
   print(('client   a message of up to %d bytes fits a datagram of 1200'):format(session:maxPayload()))
   session:send(messages[1])
 end)
-local answered = 0
 session:on('message', function (data)
   answered = answered + 1
-  local shown = #data < 60 and data or ('%s… (%d bytes)'):format(data:sub(1, 20), #data)
-  print('client   answered: ' .. shown)
+  print('client   answered: ' .. (#data < 60 and data or ('%s… (%d bytes)'):format(data:sub(1, 20), #data)))
   if messages[answered + 1] then session:send(messages[answered + 1]) else session:close() end
 end)
-session:on('error', function (err) failed = err end)
+session:on('error', function (err) print('client   failed: ' .. err) end)
 session:on('close', function (reason)
   print('client   closed: ' .. reason)
-  server:close(function ()
-    relay:close()
-    upstream:close()
-  end)
+  for _, each in ipairs({ server, relay, upstream }) do each:close() end
 end)
 
 uv.run()
-if failed or answered < #messages then
-  io.stderr:write('the demo failed: ', failed or 'not everything was answered', '\n')
-  os.exit(1)
-end
+if answered < #messages then error('the demo failed: not everything was answered', 0) end
 print('Both ends are closed and the loop is empty.')

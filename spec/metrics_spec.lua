@@ -1,6 +1,8 @@
--- examples/metrics.lua, scraped as Prometheus would.
+-- dtls/metrics, and examples/metrics.lua, scraped as Prometheus would.
 
+local dtls = require('dtls')
 local helper = require('spec.helper')
+local metrics = require('dtls/metrics')
 local program = require('spec.support.program')
 local uv = helper.uv
 
@@ -54,9 +56,8 @@ local function parse(text)
       local labels
       name, labels = sample:match('^([%a_:][%w_:]*)(.*)$')
       if labels ~= '' then
-        local quoted = labels:match('^{[%a_][%w_]*="(.*)"}$')
-        assert.truthy(quoted, line)
-        assert.is_nil(quoted:gsub('\\[\\"n]', ''):find('[\\"]'), line)
+        local set = labels:gsub('\\[\\"n]', ''):match('^{(.*)}$')
+        assert.equal('', ((set .. ','):gsub('[%a_][%w_]*="[^"\\]*",', '')), line)
       end
       local family = types[current] == 'summary' and name:gsub('_sum$', ''):gsub('_count$', '') or name
       assert.equal(current, family, 'a sample apart from its family')
@@ -67,6 +68,57 @@ local function parse(text)
   for name in pairs(helps) do assert.truthy(types[name], name) end
   return samples
 end
+
+describe('metrics.exposition', function ()
+  local server = dtls.createEndpoint()
+  teardown(function () helper.finish(server) end)
+
+  -- Counters of which no two are the same, and how often each number is there.
+  local function counters(first)
+    local stats, numbers = server:stats(), {}
+    for name, value in pairs(stats) do
+      first = first + 1000
+      if type(value) == 'table' then value.some, numbers[name] = first, first end
+      if type(value) == 'number' then stats[name], numbers[name] = first, first end
+    end
+    return stats, numbers
+  end
+
+  it('has every counter of an endpoint', function ()
+    local stats, numbers = counters(0)
+    -- These are the sums of what is told by cause and by error.
+    numbers.refused, numbers.failed = nil, nil
+    numbers.roundTripSum = numbers.roundTripSum / 1000
+    local told = {}
+    for _, value in pairs(parse(metrics.exposition(stats))) do told[value] = true end
+    for name, number in pairs(numbers) do assert.is_true(told[number], name) end
+  end)
+
+  it('tells several endpoints apart by a label', function ()
+    local one, other = counters(0), counters(100)
+    local samples = parse(metrics.exposition({ lamps = one, ['the "doors"\n\\'] = other }, 'endpoint'))
+    assert.equal(one.sessions, samples['dtls_sessions{endpoint="lamps"}'])
+    assert.equal(other.sessions, samples['dtls_sessions{endpoint="the \\"doors\\"\\n\\\\"}'])
+    assert.equal(one.drops.some, samples['dtls_dropped_datagrams_total{cause="some",endpoint="lamps"}'])
+    assert.equal(one.roundTrips, samples['dtls_handshake_round_trip_seconds_count{endpoint="lamps"}'])
+    assert.same({}, parse(metrics.exposition({}, 'endpoint')))
+  end)
+
+  it('raises where it is misused, at the caller\'s line', function ()
+    for expected, arguments in pairs({
+      ['stats must be a table, got nil'] = {},
+      ['stats must be what endpoint:stats%(%) returns'] = { {} },
+      ['stats must be what endpoint:stats%(%) returns '] = { { lamps = 5 }, 'endpoint' },
+      ['the names must be strings'] = { { server:stats() }, 'endpoint' },
+      ['label must be letters, digits and underscores'] = { { lamps = server:stats() }, 'end-point' },
+      ['the label cause is taken'] = { { lamps = server:stats() }, 'cause' },
+    }) do
+      local ok, err = pcall(function () return (metrics.exposition(unpack(arguments, 1, 2))) end)
+      assert.is_false(ok)
+      assert.matches('^spec/metrics_spec%.lua:%d+: metrics%.exposition: ' .. expected:gsub(' $', ''), err)
+    end
+  end)
+end)
 
 describe('the metrics example', function ()
   local server, port, http

@@ -174,12 +174,12 @@ describe('a trace', function ()
     assert.equal('20 of 77 bytes, dropped: malformed', remarksOn(junk))
   end)
 
-  it('writes lines to standard output if it is given no function', function ()
-    local stdout, written = io.stdout, {}
+  it('writes lines to standard error if it is given no function', function ()
+    local stderr, written = io.stderr, {}
     -- A table stands in for the file, which cannot be changed.
-    rawset(io, 'stdout', { write = function (_, ...) written[#written + 1] = table.concat({ ... }) end })
+    rawset(io, 'stderr', { write = function (_, ...) written[#written + 1] = table.concat({ ... }) end })
     local ok, err = pcall(function () trace()(handshake('sent', 1, 0, 157, message('ClientHello', 132))) end)
-    rawset(io, 'stdout', stdout)
+    rawset(io, 'stderr', stderr)
     assert(ok, err)
     assert.equal(2, #written)
     assert.matches(' ClientHello .* 157 bytes, epoch 0 record 0\n$', written[2])

@@ -93,7 +93,7 @@ impl Identity {
     /// Whether the leaf's keyUsage, if it has one, lets its key sign (RFC 5280 section 4.2.1.3).
     fn may_sign(&self) -> bool {
         let usage = self.leaf.as_ref().and_then(|leaf| leaf.key_usage());
-        usage.map_or(true, |usage| usage.contains(X509KeyUsage::DIGITAL_SIGNATURE))
+        usage.is_none_or(|usage| usage.contains(X509KeyUsage::DIGITAL_SIGNATURE))
     }
 
     /// What cipher suites this key can prove a server's identity in.

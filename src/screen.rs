@@ -107,7 +107,7 @@ impl Screen {
         if record.epoch == 1 && !self.reads_whole(record.whole) {
             return Admission::Discard(Discard::Malformed);
         }
-        let fits = self.shape.map_or(true, |shape| shape.fits(record.body.len()));
+        let fits = self.shape.is_none_or(|shape| shape.fits(record.body.len()));
         match (record.epoch, phase) {
             (0, Phase::Open) => Admission::Discard(Discard::Plaintext),
             (0, _) => self.admit_plaintext_untrusted(record),
@@ -235,7 +235,7 @@ impl Screen {
     fn drop_misfits(&mut self) {
         let fits = |screen: &Screen, record: &[u8]| {
             let length = record.len() - record::HEADER;
-            screen.reads_whole(record) && screen.shape.map_or(true, |shape| shape.fits(length))
+            screen.reads_whole(record) && screen.shape.is_none_or(|shape| shape.fits(length))
         };
         while let Some(index) = self.held.iter().position(|record| !fits(self, record)) {
             self.release(index);

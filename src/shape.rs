@@ -56,7 +56,7 @@ impl SealedShape {
 
     /// Whether a body of this length can be genuine.
     pub fn fits(self, length: usize) -> bool {
-        length >= self.least() && self.block.map_or(true, |block| length % block == 0)
+        length >= self.least() && self.block.is_none_or(|block| length.is_multiple_of(block))
     }
 
     /// The longest plaintext whose record fits a datagram of this length; 0 where none does. (As

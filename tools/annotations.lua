@@ -141,7 +141,7 @@ end
 local function read(path, functions)
   local block, head, inside = {}, nil, nil
   -- What variables stand for.
-  local named = { dtls = 'dtls', coro = 'coro' }
+  local named = { dtls = 'dtls', coro = 'coro', metrics = 'metrics' }
   local file = assert(io.open(path))
   local text = file:read('*a')
   file:close()
@@ -185,6 +185,7 @@ function annotations.read()
   entries = {}
   entry('dtls', 'module', {})
   entry('coro', 'module', {})
+  entry('metrics', 'module', {})
   local list = io.popen('LC_ALL=C ls lua/dtls/*.lua')
   for path in list:lines() do heads[path] = read(path, functions) end
   list:close()

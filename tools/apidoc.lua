@@ -19,6 +19,7 @@ local PAGE = {
   { 'Hooks', 'dtls.VerifyHook', 'dtls.PskHook', 'dtls.SniHook', 'dtls.OcspHook', 'dtls.TraceHook' },
   { 'coro', 'coro.connect', 'coro.listen', 'dtls.CoroConnectOptions', 'dtls.CoroListenOptions' },
   { 'dtls.CoroSession' }, { 'dtls.CoroServer' },
+  { 'metrics', 'metrics.exposition' },
   { 'Results', 'dtls.fail', 'dtls.Context', 'dtls.Certificate', 'dtls.Presented', 'dtls.StatusRequest',
     'dtls.SrtpKeys', 'dtls.EndpointStats', 'dtls.SessionStats', 'dtls.TraceEvent', 'dtls.TraceRecord',
     'dtls.TraceMessage', 'dtls.TraceAlert' },
@@ -73,6 +74,9 @@ local function anchor(name) return (name:gsub('%W+', '-'):lower()) end
 local function shown(name)
   return (name:gsub('^dtls%.(%u%w*):', function (class) return class:gsub('^Coro', ''):lower() .. ':' end))
 end
+
+-- The modules beside `dtls` are named as they are required.
+local function titled(name) return (name:gsub('^coro$', 'dtls/coro'):gsub('^metrics$', 'dtls/metrics')) end
 
 local function linked(text, name) return ('[`%s`](#%s)'):format(text, anchor(name)) end
 
@@ -206,7 +210,7 @@ local function putGroup(group)
   local head = entries[group[1]]
   if head and head.kind == 'class' then return putType(head, '##') end
   put('<a id="%s"></a>\n', anchor(group[1]))
-  put('## %s\n', group[1]:gsub('^coro$', 'dtls/coro'))
+  put('## %s\n', titled(group[1]))
   putProse(WORDS[group[1]] or heads['lua/dtls/' .. group[1]:gsub('^dtls$', 'init') .. '.lua'], group[1])
   if head and head.fields[1] then putFields(head) end
   for index = 2, #group do
@@ -224,7 +228,7 @@ local function contents()
       for index, each in ipairs(entries[group[1]].members) do names[index] = each.name end
     end
     for index, name in ipairs(names) do names[index] = linked(shown(name):match('[^.:]+$'), name) end
-    list[#list + 1] = ('- [%s](#%s): %s\n'):format(group[1]:gsub('^coro$', 'dtls/coro'), anchor(group[1]),
+    list[#list + 1] = ('- [%s](#%s): %s\n'):format(titled(group[1]), anchor(group[1]),
       table.concat(names, ', '))
   end
   return table.concat(list)

@@ -14,7 +14,7 @@ test=(
   lua-busted lua-check
   openssl gnutls-bin libcoap3-bin          # peers of other makers
   tshark iproute2 iptables                 # to watch the wire and to trouble it
-  faketime libfaketime python3
+  faketime libfaketime python3 curl
 )
 bench=("${demo[@]}" openssl python3 python3-venv util-linux)
 

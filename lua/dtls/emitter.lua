@@ -3,12 +3,16 @@
 local options = require('dtls/options')
 
 -- From a LuaRocks tree Luvit's `core` is not in reach of `require`; its own `require` has it.
+local function requireInLuvit(name)
+  return require('require')('bundle:/main.lua')(name)
+end
+
+-- A luvi application may be without Luvit, and a `core` be some other module of that name.
 if package.loaded.luvi or package.preload.luvi then
-  local found, core = pcall(require, 'core')
-  if not (found and core.Emitter) then
-    core = require('require')('bundle:/main.lua')('core')
+  for _, find in ipairs({ require, requireInLuvit }) do
+    local found, core = pcall(find, 'core')
+    if found and type(core) == 'table' and core.Emitter then return core.Emitter end
   end
-  return core.Emitter
 end
 
 --- What servers, endpoints and sessions are: objects that tell of events. Handlers get no `self`. Inside

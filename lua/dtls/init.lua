@@ -165,7 +165,7 @@ end
 
 --- Makes a hook for the option `trace` that draws every record as a line, and a handshake as a ladder.
 ---
---- @param write? fun(line: string) takes a line without its end; standard output by default
+--- @param write? fun(line: string) takes a line without its end; standard error by default
 --- @return dtls.TraceHook
 dtls.trace = trace
 

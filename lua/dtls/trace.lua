@@ -117,11 +117,11 @@ end
 --- Makes a hook that draws what it is told. Each session has a number, which begins its lines, and a
 --- time that begins with its first record.
 ---
---- @param write? fun(line: string) takes a line without its end; standard output by default
+--- @param write? fun(line: string) takes a line without its end; standard error by default
 --- @return fun(event: dtls.TraceEvent, session: dtls.Session?)
 return function (write)
   if write == nil then
-    write = function (line) io.stdout:write(line, '\n') end
+    write = function (line) io.stderr:write(line, '\n') end
   elseif type(write) ~= 'function' then
     -- An event, where dtls.trace itself was given as the hook.
     local hint = type(write) == 'table' and ': the option is what it returns, trace = dtls.trace()' or ''

@@ -3,6 +3,7 @@
 local coro = require('dtls/coro')
 local dtls = require('dtls')
 local helper = require('spec.helper')
+local metrics = require('dtls/metrics')
 local options = require('dtls/options')
 local program = require('spec.support.program')
 
@@ -38,7 +39,8 @@ describe('the page of the API', function ()
   end)
 
   it('has every public function, and none that there is not', function ()
-    local live = helper.merge(functionsOf(dtls, 'dtls'), functionsOf(coro, 'coro'))
+    local live = helper.merge(
+      functionsOf(dtls, 'dtls'), functionsOf(coro, 'coro'), functionsOf(metrics, 'metrics'))
     for prefix, class in pairs(classes) do live = helper.merge(live, functionsOf(class, prefix)) end
     local documented = {}
     for id in page:gmatch('<a id="([%w-]+)"></a>\n\n### `[%w.:]+%(') do documented[id] = true end

@@ -27,8 +27,11 @@ local ELSEWHERE = {
   { '^make check$', 'tools/test.sh', 'step make check' },
   { '^make test$', 'Makefile', '\ntest:[^\n]*\n\t@tools/test%.sh\n' },
   { '^make deps%-demo$', 'Makefile', '\ndemo: deps%-demo ' },
-  { '^make demo$', 'spec/examples_spec.lua', "example%('demo%.lua'%)" },
+  { '^make demo$', 'spec/programs/examples_spec.lua', "example%('demo%.lua'%)" },
   { '^make luvit%-deps DIR=%S+$', 'spec/programs/luvit_deps_spec.lua', "make%('luvit%-deps', 'DIR=' " },
+  { '^make rock$', 'spec/programs/packaging_spec.lua', "sh%('make %-s rock'%)" },
+  { '^luarocks .*install %S+%.src%.rock$', 'spec/programs/packaging_spec.lua', ' %-%-tree tree install ' },
+  { '^luarocks .*test$', 'spec/programs/packaging_spec.lua', 'luarocks %-%-lua%-version 5%.1 test ' },
   { '^luarocks .*make dtls%-scm%-1%.rockspec$', 'Makefile', '\n\t%$%(LUAROCKS%) [^\n]* make %$%(ROCKSPEC%)' },
   -- It takes twenty minutes, and its figures the machine for itself.
   { '^make bench$', 'bench/results/latest.md', '`make bench' },

@@ -41,6 +41,36 @@ describe('the module', function ()
     assert.equal('', output)
   end)
 
+  it('writes to standard error alone, whatever it is to log and to draw', function ()
+    local script = [[
+      local dtls = require('dtls')
+      local make = dtls.createServer
+      function dtls.createServer(options)
+        options.trace = dtls.trace()
+        return make(options)
+      end
+    ]] .. hello .. 'dtls.uv.run()'
+    local function streams(redirected)
+      local child = program.start('sh', { '-c', 'exec luajit -e "$0" ' .. redirected, script }, {
+        LUA_PATH = package.path, LUA_CPATH = package.cpath, DTLS_LOG = 'trace',
+      })
+      assert.equal(0, child:waitForEnd())
+      return child.output
+    end
+    assert.equal('connected\n', streams('2>/dev/null'))
+    local written = streams('2>&1 >/dev/null')
+    assert.matches('\n#1 .* ClientHello ', written)
+    assert.matches('\ndtls trace .* ClientHello ', written)
+  end)
+
+  -- The tool's own files excepted.
+  it('has no line that could write to standard output', function ()
+    local search = program.start('grep', {
+      '-rnE', '--exclude-dir=nc', 'io\\.(write|stdout)|\\bprint *\\(|print(ln)?!|stdout\\(', 'lua', 'src',
+    })
+    assert.same({ 1, '' }, { search:waitForEnd(), search.output })
+  end)
+
   it('says what it is and what it runs on', function ()
     local output = run("local dtls = require('dtls') print(dtls._VERSION, dtls.opensslVersion)")
     assert.matches('^%d+%.%d+%.%d+\tOpenSSL 3%.', output)
@@ -101,12 +131,14 @@ describe('the module', function ()
     assert.same({ 'true\n', 0 }, { output, status })
   end)
 
-  it('works inside luvit itself', function ()
-    if not program.exists('luvit') then pending('there is no luvit on the PATH') return end
-    local child = program.start('luvit', { 'spec/luvit/smoke.lua' }, {
-      LUA_PATH = package.path, LUA_CPATH = package.cpath,
-    })
-    assert.equal(0, child:waitForEnd())
-    assert.matches('Echo: hello%s+closed closed', child.output)
+  it('uses an Emitter of its own in a luvi application that has not Luvit in it', function ()
+    local output, status = run([[
+      package.preload.luvi = function () return {} end
+      -- Lit has a `core` of its own, for one, which is a function.
+      package.preload.core = function () return function () end end
+      local Emitter = require('dtls/emitter')
+      Emitter:extend():new():on('event', print):emit('event', 'heard')
+    ]])
+    assert.same({ 'heard\n', 0 }, { output, status })
   end)
 end)

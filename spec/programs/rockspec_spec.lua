@@ -7,15 +7,26 @@ local function rockspec()
   return fields
 end
 
-local function modulesOf(directory)
-  local modules = {}
+-- The modules of a directory and of those in it, by name.
+local function modulesOf(directory, name, modules)
   for file in lfs.dir(directory) do
-    local stem = file:match('^(.+)%.lua$')
+    local path, stem = directory .. '/' .. file, file:match('^(.+)%.lua$')
     if stem then
-      modules[stem == 'init' and 'dtls' or 'dtls.' .. stem] = directory .. '/' .. file
+      modules[stem == 'init' and name or name .. '.' .. stem] = path
+    elseif not file:find('^%.') and lfs.attributes(path, 'mode') == 'directory' then
+      modulesOf(path, name .. '.' .. file, modules)
     end
   end
   return modules
+end
+
+local function filesOf(directory)
+  local files = {}
+  for file in lfs.dir(directory) do
+    if not file:find('^%.') then files[#files + 1] = directory .. '/' .. file end
+  end
+  table.sort(files)
+  return files
 end
 
 local function output(command)
@@ -27,7 +38,11 @@ end
 
 describe('the rockspec', function ()
   it('lists exactly the files of lua/dtls', function ()
-    assert.same(modulesOf('lua/dtls'), rockspec().build.install.lua)
+    assert.same(modulesOf('lua/dtls', 'dtls', {}), rockspec().build.install.lua)
+  end)
+
+  it('installs exactly the programs of bin', function ()
+    assert.same(filesOf('bin'), rockspec().build.install.bin)
   end)
 end)
 

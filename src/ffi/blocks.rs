@@ -181,7 +181,7 @@ impl Pool {
         let chunk = self.chunks.get_mut(behind.checked_sub(1)?)?;
         let offset = address - chunk.start;
         let serial = chunk.serials.get_mut(offset / (chunk.pages * PAGE))?;
-        (offset % (chunk.pages * PAGE) == 0).then_some((chunk.pages, serial))
+        offset.is_multiple_of(chunk.pages * PAGE).then_some((chunk.pages, serial))
     }
 
     /// Maps a chunk of blocks.
@@ -302,7 +302,7 @@ unsafe extern "C" fn free(block: *mut c_void, _file: *const c_char, _line: c_int
     if block.is_null() {
         return;
     }
-    if block as usize % PAGE == 0 && release(block as usize) {
+    if (block as usize).is_multiple_of(PAGE) && release(block as usize) {
         return;
     }
     // SAFETY: it is what `malloc` or `realloc` has from the C library, and nobody has freed it.
@@ -329,5 +329,5 @@ fn release(address: usize) -> bool {
 
 fn pages_of(block: *mut c_void) -> Option<usize> {
     let address = block as usize;
-    (address % PAGE == 0).then(|| pool().find(address).map(|(pages, _)| pages)).flatten()
+    address.is_multiple_of(PAGE).then(|| pool().find(address).map(|(pages, _)| pages)).flatten()
 }

@@ -1,14 +1,43 @@
--- The examples, run as a person runs them.
+-- The examples, run as a person runs them: what all have in common, both ends in one file, and the echo.
 
 local helper = require('spec.helper')
 local pki = require('spec.support.pki')
 local program = require('spec.support.program')
+local support = require('spec.support.example')
+
+local inCoroutine, portOf, interrupt = support.startInCoroutine, support.portOf, support.interrupt
 
 local function example(name, ...)
   return program.start('luajit', { 'examples/' .. name, ... }, {
     LUA_PATH = package.path, LUA_CPATH = package.cpath, DTLS_LOG = '',
   })
 end
+
+describe('every example', function ()
+  local names = {}
+  for name in helper.uv.fs_scandir_next, assert(helper.uv.fs_scandir('examples')) do
+    if name:find('%.lua$') then names[#names + 1] = name end
+  end
+
+  it('has less than 60 lines, which say what it is for and how it is called', function ()
+    assert.is_true(#names > 20)
+    for _, name in ipairs(names) do
+      local text = helper.read('examples/' .. name)
+      assert.is_true(select(2, text:gsub('\n', '')) < 60, name .. ' is too long')
+      local call = ('luajit examples/%s'):format(name):gsub('%p', '%%%0')
+      assert.matches('^#!/usr/bin/env luajit\n%-%- %u.*\n%-%- Usage: .*' .. call, text, name)
+      assert.equal(1, helper.uv.fs_stat('examples/' .. name).mode % 2, name .. ' cannot be executed')
+    end
+  end)
+
+  it('has its place in examples/README.md', function ()
+    local readme = helper.read('examples/README.md')
+    for _, name in ipairs(names) do
+      assert.truthy(readme:find('`' .. name .. '`', 1, true), name)
+      assert.truthy(readme:find('luajit examples/' .. name, 1, true), name)
+    end
+  end)
+end)
 
 describe('an example', function ()
   after_each(function ()
@@ -37,6 +66,30 @@ describe('an example', function ()
     }) do
       assert.matches(expected, demo.output)
     end
+  end)
+
+  it('runs as it is in a coroutine, which is where Luvit runs it', function ()
+    for name, pattern in pairs({
+      ['hello.lua'] = 'closed\tclosed\n$', ['demo.lua'] = 'the loop is empty%.\n$',
+      ['webrtc-srtp.lua'] = 'the same keys%.\n$',
+    }) do
+      local child = inCoroutine(name)
+      assert.equal(0, child:waitForEnd(), child.output)
+      assert.matches(pattern, child.output)
+    end
+    local server = inCoroutine('echo-server.lua', '127.0.0.1', 0)
+    local client = inCoroutine('echo-client.lua', '127.0.0.1', portOf(server))
+    client:write('hello\n')
+    client.stdin:shutdown()
+    assert.equal(0, client:waitForEnd())
+    assert.matches('Echo: hello\n$', client.output)
+    local coap = inCoroutine('coap-server.lua', '127.0.0.1', 0)
+    client = inCoroutine('coap-client.lua', ('coaps://127.0.0.1:%d/hello'):format(portOf(coap)))
+    assert.equal(0, client:waitForEnd())
+    assert.equal('Hello, CoAP.\n', client.output)
+    local several = inCoroutine('several-processes.lua', '127.0.0.1', 0, 1)
+    portOf(several)
+    for _, child in ipairs({ server, coap, several }) do assert.equal(0, interrupt(child)) end
   end)
 
   it('demo says so when it fails', function ()
