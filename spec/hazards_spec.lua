@@ -1,19 +1,9 @@
 -- doc/hazards.md, whose tests must be there, and the hazard that has no other place.
 
+local cited = require('spec.support.cited')
 local helper = require('spec.helper')
 local hello = require('spec.support.hello')
 local program = require('spec.support.program')
-
--- Whether a file has a test of that title, or one whose title begins so where the file goes on by itself.
-local function has(file, title)
-  local text = helper.read(file):gsub("\\'", "'")
-  if file:find('%.rs$') then return text:find('#%[test%]%s+fn ' .. title .. '%(') ~= nil end
-  local at = text:find(title, 1, true)
-  local before = at and text:sub(1, at - 1)
-  if not at then return false end
-  return (before:find("it%('$") or before:find("describe%('$") or before:find("claim%('$")
-    or before:find("itIsolated%('$")) ~= nil
-end
 
 describe('the page of hazards', function ()
   local rows = {}
@@ -27,7 +17,7 @@ describe('the page of hazards', function ()
     for _, row in ipairs(rows) do
       local count = 0
       local rest = row.proofs:gsub('`([^`]+)` "([^"]+)"', function (file, title)
-        assert(has(file, title), ('%s: %s has no test %q'):format(row.hazard, file, title))
+        assert(cited.exists(file, title), ('%s: %s has no test %q'):format(row.hazard, file, title))
         count = count + 1
         return ''
       end)
@@ -37,8 +27,9 @@ describe('the page of hazards', function ()
   end)
 
   it('would say which one is missing', function ()
-    assert.is_false(has('spec/hazards_spec.lua', 'has a test for each, which is not where' .. ' it says'))
-    assert.is_false(has('tests/memory.rs', 'no_stranger'))
+    local title = 'has a test for each, which is not where' .. ' it says'
+    assert.is_false(cited.exists('spec/hazards_spec.lua', title))
+    assert.is_false(cited.exists('tests/memory.rs', 'no_stranger'))
   end)
 end)
 

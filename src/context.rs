@@ -231,6 +231,11 @@ impl Context {
         self.identities.iter().map(Identity::chain).collect()
     }
 
+    /// Whether it has a key without a certificate, to present as it is.
+    pub(crate) fn has_bare_key(&self) -> bool {
+        self.identities.iter().any(|identity| identity.leaf.is_none())
+    }
+
     /// Whether a client has anything to present to a server that asks.
     pub(crate) fn can_present_itself(&self, ssl: &SslRef) -> bool {
         let fits = |identity: &Identity| identity.leaf.is_some() || ffi::raw_key::is_asked_for(ssl);

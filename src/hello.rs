@@ -85,6 +85,10 @@ pub struct Wishes {
     pub extended_master_secret: bool,
     /// Whether it brings a ticket (RFC 5077).
     pub ticket: bool,
+    /// Whether it takes a raw public key of its server (RFC 7250).
+    pub raw_public_key: bool,
+    /// Whether it says which signatures certificates may bear (RFC 8446 section 4.2.3).
+    pub certificate_signatures: bool,
 }
 
 impl Wishes {
@@ -112,9 +116,11 @@ impl Wishes {
                 0 => self.server_name = host_name(content),
                 5 => self.status_request = true,
                 16 => self.alpn_protocols = protocol_names(content).unwrap_or_default(),
+                20 => self.raw_public_key = takes_raw_public_key(content),
                 23 => self.extended_master_secret = true,
                 // An empty one asks for a ticket.
                 35 => self.ticket = !content.is_empty(),
+                50 => self.certificate_signatures = true,
                 _ => {}
             }
         }
@@ -129,6 +135,12 @@ fn host_name(mut extension: &[u8]) -> Option<String> {
     let name = take_u16_list(&mut name).filter(|_| kind == HOST_NAME)?;
     let name = String::from_utf8_lossy(name.strip_suffix(b".").unwrap_or(name));
     Some(name.to_ascii_lowercase())
+}
+
+/// Looks for a raw public key in a server_certificate_type extension.
+fn takes_raw_public_key(mut extension: &[u8]) -> bool {
+    const RAW_PUBLIC_KEY: u8 = 2;
+    take_u8_list(&mut extension).is_some_and(|types| types.contains(&RAW_PUBLIC_KEY))
 }
 
 /// Reads the names of an application_layer_protocol_negotiation extension.

@@ -90,6 +90,23 @@ function pki.identity(id, kind, names)
   return made[id]
 end
 
+--- A self-signed identity with a subject, written as openssl has it ('/CN=lamp'), and further extensions.
+--- @param extensions string[]
+function pki.selfSigned(id, subject, extensions)
+  if made[id] then return made[id] end
+  local keyPath, path = key(id, 'ecdsa'), pki.path(id .. '.pem')
+  local args = {
+    'req', '-x509', '-new', '-sha256', '-days', '2', '-key', keyPath, '-subj', subject, '-out', path,
+  }
+  for _, extension in ipairs(extensions) do
+    args[#args + 1] = '-addext'
+    args[#args + 1] = extension
+  end
+  openssl(unpack(args))
+  made[id] = { certPath = path, keyPath = keyPath, cert = helper.read(path), key = helper.read(keyPath) }
+  return made[id]
+end
+
 -- For `openssl ca`, the one command that takes dates.
 local DATING = [[
 [ca]

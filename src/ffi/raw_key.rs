@@ -17,6 +17,21 @@ pub enum CertificateType {
 /// Whether this OpenSSL has them.
 pub const AVAILABLE: bool = cfg!(raw_public_keys);
 
+/// Whether a hello's signature_algorithms_cert crashes a server that has a key without a certificate: OpenSSL
+/// looks for the certificate's own signature (CVE-2026-14457, `check_cert_usable`).
+pub fn crashes_at_certificate_signatures() -> bool {
+    // 0x30600040 is 3.6.4.
+    let number = openssl::version::number();
+    let (branch, patch) = (number >> 20, number >> 4 & 0xff);
+    match branch {
+        0x304 => patch < 7,
+        0x305 => patch < 8,
+        0x306 => patch < 4,
+        0x400 => patch < 2,
+        _ => branch < 0x304,
+    }
+}
+
 /// Sets what a session's server may present itself with and what its client may, the best first, and
 /// offers or accepts no others; nothing is said where a list is empty. SSL_set1_server_cert_type(3).
 ///

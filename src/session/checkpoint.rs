@@ -350,7 +350,7 @@ impl Session {
     }
 
     /// Ends the handshake with an alert of our own making.
-    fn refuse(&mut self, error: Error) {
+    pub(super) fn refuse(&mut self, error: Error) {
         self.send_alert(error.alert_to_send());
         self.finish(Reason::Error, Some(error));
     }

@@ -3,6 +3,7 @@
 use super::checkpoint::{Checkpoint, Decision};
 use super::resumption::JUDGEMENT;
 use super::{Role, Session, Shown, Stage};
+use crate::crl;
 use crate::desk::Desk;
 use crate::engine::Engine;
 use crate::error::{Error, Name, Progress};
@@ -46,6 +47,12 @@ impl Session {
     fn arrive(&mut self, message: Message) {
         if message.kind == kind::CLIENT_KEY_EXCHANGE {
             self.limit_lifetime();
+        }
+        if message.kind == kind::CERTIFICATE && crl::has_relative_points_untrusted(&message.body) {
+            let sentence =
+                "the peer's certificate names the lists of its CA by relative names, which may take \
+                            any amount of memory (CVE-2026-35189)";
+            return self.refuse(Error::new(Name::Certificate, sentence));
         }
         let decisions: &[Decision] = match (&self.role, message.kind) {
             (Role::Server { .. }, kind::CLIENT_HELLO) => {
@@ -110,6 +117,9 @@ impl Session {
     /// Gives OpenSSL the ClientHello, now that it is whole.
     fn begin_accepting(&mut self) {
         let Role::Server { plaintext_offset, .. } = self.role else { return };
+        if self.would_crash() {
+            return self.refuse_what_would_crash();
+        }
         let Some(hello) = self.screen.take(Phase::Plaintext) else { return };
         let begun = Engine::new(self.context.server_ssl(), plaintext_offset).and_then(|mut engine| {
             {
@@ -124,6 +134,21 @@ impl Session {
             Ok(engine)
         });
         self.go_on_with(begun);
+    }
+
+    /// Whether OpenSSL would look at the certificate of a key that has none.
+    fn would_crash(&self) -> bool {
+        let wishes = &self.shown.wishes;
+        let is_asked = wishes.raw_public_key && wishes.certificate_signatures;
+        is_asked && self.context.has_bare_key() && ffi::raw_key::crashes_at_certificate_signatures()
+    }
+
+    fn refuse_what_would_crash(&mut self) {
+        const HANDSHAKE_FAILURE: u8 = 40;
+        let sentence = "the client says which signatures certificates may bear (signature_algorithms_cert), \
+                        which this OpenSSL does not survive where there is a key without a certificate";
+        self.send_alert(HANDSHAKE_FAILURE);
+        self.finish(Reason::Error, Some(Error::new(Name::NoCipher, sentence)));
     }
 
     /// Starts afresh, with a new hello: the server refuses the cookie that was returned to it,
