@@ -47,6 +47,7 @@ session:on('message', function (data)
   unanswered = unanswered - 1
   if isOver then finish() end
 end)
+session:on('warning', function (err) io.stderr:write(err, '\n') end)
 session:on('error', function (err) io.stderr:write(err, '\n') end)
 session:on('close', function (reason)
   if input then input:close() end

@@ -1,22 +1,22 @@
 //! DTLS for Luvit: the native core of the Lua module `dtls`.
 //!
 //! ```text
-//!  in    UDP ───▶ udp.lua ──▶ endpoint.lua ──┬─ known peer ─▶ Session ─▶ OpenSSL
-//!        timer ─────────────▶ (peer table)   └─ stranger ───▶ Gate (cookie; keeps nothing)
+//!  in    UDP ───▶ udp.lua ──▶ arrival.lua ───┬─ known peer ─▶ Session ─▶ OpenSSL
+//!        timer ─▶ endpoint.lua (peer table)  └─ stranger ───▶ Gate (cookie; keeps nothing)
 //!        user ───▶ session.lua ─────────────────────────────▶ Session
 //!                                                               │ outputs, drained to the last
-//!  out   UDP  ◀── udp.lua ◀── endpoint.lua ◀── transmit ────────┤
-//!        user ◀── session.lua ◀── connected, message, closed, question
+//!  out   UDP  ◀── udp.lua ◀── drain.lua ◀── transmit ───────────┤
+//!        user ◀── session.lua ◀── drain.lua ◀── connected, message, closed, question
 //!        timer ◀─ endpoint.lua ◀── timeout (always the last) ───┘
 //!
-//!        Lua: sockets, timers, the table of peers, names.   Rust: no socket handle, no timer, no Lua value.
+//!        Lua: sockets, timers, the table of peers, names.   Rust: no socket of its own, no timer, no Lua value.
 //!
 //!  On Linux a batch of datagrams is read and written at a time, beside udp.lua, and two ways are shorter:
 //!
-//!  in    Transport ──┬─ known peer, open ─▶ Session ─▶ message ─▶ batch.lua ─▶ user
-//!                    ├─ hello without a cookie ─▶ Gate ─▶ Transport
-//!                    └─ all else ─▶ batch.lua ─▶ endpoint.lua, as above
-//!  out   user ─▶ session.lua ─▶ Session ─▶ Transport
+//!  in    UDP ─▶ batch.lua ─▶ Transport ──┬─ known peer, open ─▶ Session ─▶ message ─▶ drain.lua ─▶ user
+//!                                        ├─ hello without a cookie ─▶ Gate ─▶ Transport
+//!                                        └─ all else ─▶ arrival.lua, as above
+//!  out   user ─▶ session.lua ─▶ Link ─▶ Session (seals) ─▶ Transport ─▶ UDP
 //! ```
 //!
 //! # The four laws
@@ -39,13 +39,24 @@
 //!
 //! # The way of a datagram
 //!
-//! Out of the socket by libuv, or by a [`transport`] that may know whose it is. Then
+//! **In.** On Linux `Batch:_read` (batch.lua) has a [`transport`] read a batch
+//! ([`receive`](transport::Transport::receive)) and say whose each is
+//! ([`take_untrusted`](transport::Transport::take_untrusted)); elsewhere, and for a socket that the user has
+//! brought, `Udp:_receive` (udp.lua) gives each datagram to `arrival.receive` (arrival.lua). Then
 //! [`Gate::examine_untrusted`] while its sender is a stranger; from then on
 //! [`Session::receive_untrusted`], which splits it into records ([`record`]), lets the [`screen`]
 //! choose what OpenSSL may see and in which order ([`reassembly`]), hands that to the [`engine`],
-//! which reads one record at a time ([`datagram_bio`]), and queues what comes of it ([`output`]). What no session
-//! at its address takes may be of a peer that has moved: sessions elsewhere, found by its [`trail`], try it
+//! which reads one record at a time ([`datagram_bio`]), and queues what comes of it ([`output`]). The user is
+//! told by `drain.run` (drain.lua), or of a batch's lone message by `drain.message`. What no session at its
+//! address takes may be of a peer that has moved: sessions elsewhere, found by its [`trail`], try it
 //! ([`Session::receive_stray_untrusted`]).
+//!
+//! **Out.** `Session:send` (session.lua) calls [`link::Link::post`]: [`Session::send`] seals the message, and the
+//! transport gathers the datagram until the batch has been told of, or sends it at once
+//! ([`send_along`](transport::Transport::send_along), [`send_at_once`](transport::Transport::send_at_once)). A session that is traced, shares
+//! its address with another or has a socket of its own goes by `drain.sendTo` (drain.lua) and `Udp:send`
+//! (udp.lua), as everything does elsewhere. What is not the user's (handshakes, alerts, retransmissions) is an
+//! [`Output::Transmit`], which `drain.run` sends likewise.
 
 pub mod alpn;
 pub mod certificate;
