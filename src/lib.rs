@@ -51,11 +51,12 @@
 //! address takes may be of a peer that has moved: sessions elsewhere, found by its [`trail`], try it
 //! ([`Session::receive_stray_untrusted`]).
 //!
-//! **Out.** `Session:send` (session.lua) calls [`link::Link::post`]: [`Session::send`] seals the message, and the
-//! transport gathers the datagram until the batch has been told of, or sends it at once
-//! ([`send_along`](transport::Transport::send_along), [`send_at_once`](transport::Transport::send_at_once)). A session that is traced, shares
-//! its address with another or has a socket of its own goes by `drain.sendTo` (drain.lua) and `Udp:send`
-//! (udp.lua), as everything does elsewhere. What is not the user's (handshakes, alerts, retransmissions) is an
+//! **Out.** `Session:send` (session.lua) calls [`link::Link::post`]: [`Session::send`] seals the message, and
+//! the transport gathers the datagram until the batch has been told of
+//! ([`send_along`](transport::Transport::send_along)), or sends it at once
+//! ([`send_at_once`](transport::Transport::send_at_once)). A session that is traced, shares its address with
+//! another or has a socket of its own goes by `drain.sendTo` (drain.lua) and `Udp:send` (udp.lua), as
+//! everything does elsewhere. What is not the user's (handshakes, alerts, retransmissions) is an
 //! [`Output::Transmit`], which `drain.run` sends likewise.
 
 pub mod alpn;
