@@ -40,24 +40,28 @@
 //! # The way of a datagram
 //!
 //! **In.** On Linux `Batch:_read` (batch.lua) has a [`transport`] read a batch
-//! ([`receive`](transport::Transport::receive)) and say whose each is
-//! ([`take_untrusted`](transport::Transport::take_untrusted)); elsewhere, and for a socket that the user has
-//! brought, `Udp:_receive` (udp.lua) gives each datagram to `arrival.receive` (arrival.lua). Then
-//! [`Gate::examine_untrusted`] while its sender is a stranger; from then on
-//! [`Session::receive_untrusted`], which splits it into records ([`record`]), lets the [`screen`]
-//! choose what OpenSSL may see and in which order ([`reassembly`]), hands that to the [`engine`],
-//! which reads one record at a time ([`datagram_bio`]), and queues what comes of it ([`output`]). The user is
-//! told by `drain.run` (drain.lua), or of a batch's lone message by `drain.message`. What no session at its
-//! address takes may be of a peer that has moved: sessions elsewhere, found by its [`trail`], try it
+//! ([`receive`](transport::Transport::receive)) and take up each datagram
+//! ([`take_untrusted`](transport::Transport::take_untrusted)): it hands an open peer's to the session, lets the
+//! gate answer strangers' hellos, and leaves all else to `arrival.receive` (arrival.lua). That gets everything
+//! from `Udp:_receive` (udp.lua), which reads elsewhere, and on Linux a socket that is the user's, is one
+//! peer's, or has datagrams waiting in libuv's queue.
+//!
+//! Either way strangers, and ClientHellos whoever sends them, pass [`Gate::examine_untrusted`]. The rest goes to
+//! [`Session::receive_untrusted`], which splits it into records ([`record`]), lets the [`screen`] choose what
+//! OpenSSL may see and in which order ([`reassembly`]), hands that to the [`engine`], which reads one record at
+//! a time ([`datagram_bio`]), and queues what comes of it ([`output`]). The user is told by `drain.run`
+//! (drain.lua), or of a batch's lone message by `drain.message`. What no session at its address takes may be of
+//! a peer that has moved: sessions elsewhere, found by its [`trail`], try it
 //! ([`Session::receive_stray_untrusted`]).
 //!
-//! **Out.** `Session:send` (session.lua) calls [`link::Link::post`]: [`Session::send`] seals the message, and
-//! the transport gathers the datagram until the batch has been told of
+//! **Out.** `Session:send` (session.lua) calls [`post`](link::Link::post) (link/route.rs): [`Session::send`]
+//! seals the message, and the transport gathers the datagram until the batch has been told of
 //! ([`send_along`](transport::Transport::send_along)), or sends it at once
 //! ([`send_at_once`](transport::Transport::send_at_once)). A session that is traced, shares its address with
-//! another or has a socket of its own goes by `drain.sendTo` (drain.lua) and `Udp:send` (udp.lua), as
-//! everything does elsewhere. What is not the user's (handshakes, alerts, retransmissions) is an
-//! [`Output::Transmit`], which `drain.run` sends likewise.
+//! another, or has a socket of its own or the user's is sealed likewise and goes by `drain.sendTo` (drain.lua)
+//! and `Udp:send` (udp.lua), as everything does elsewhere; that gives the datagram to the socket's transport
+//! where there is one (`Batch:send`), else to libuv. What is not the user's (handshakes, alerts,
+//! retransmissions) is an [`Output::Transmit`], which `drain.run` sends likewise.
 
 pub mod alpn;
 pub mod certificate;
