@@ -100,7 +100,7 @@ end
 --- Starts a script of bash. Its input is open, and empty.
 --- @return spec.Program
 function Place:bash(script, ...)
-  return self:start('bash', '-euc', BEFORE .. script, 'bash', ...)
+  return self:start('bash', '--norc', '-euc', BEFORE .. script, 'bash', ...)
 end
 
 -- How many sockets wait for datagrams or connections.
@@ -133,7 +133,7 @@ end
 
 --- What Ctrl-C does to all that runs in the place.
 function Place:interrupt()
-  self:start('bash', '-c', 'kill -INT -1 2>/dev/null'):waitForEnd()
+  self:start('bash', '--norc', '-c', 'kill -INT -1 2>/dev/null'):waitForEnd()
 end
 
 return terminal
