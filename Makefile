@@ -20,7 +20,7 @@ VENDORED := $(if $(findstring no-default-features,$(CARGO_FLAGS)),$(findstring v
 
 # Goals are made in the order they are written; the parallel work is cargo's.
 .NOTPARALLEL:
-.PHONY: help lib build rock luvit-deps env deps deps-demo deps-bench demo test bench bench-core api check clean
+.PHONY: help rust compilers lib build rock luvit-deps env deps deps-demo deps-bench demo test bench bench-core api check clean
 # What `env` prints is for a shell to read, even when another make asks.
 MAKEFLAGS += --no-print-directory
 
@@ -30,20 +30,25 @@ need = @$(1) >/dev/null 2>&1 || { echo 'dtls: $(2).' >&2; exit 1; }
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-lib: ## build the native part, build/dtls_core.so
+# What nobody installs along the way.
+rust:
 	$(call need,command -v cargo,cargo was not found: install Rust $(RUST) or newer)
 	$(call need,cargo --version,cargo does not run: `cargo --version` says why)
 	$(call need,$(rust_is_new),this Rust is too old: install $(RUST) or newer)
+
+compilers: rust
 	$(call need,command -v cc,cc was not found: OpenSSL and the Rust linker need a C compiler)
 	$(if $(VENDORED),$(call need,perl -M5.10.0 -MIPC::Cmd -e 1,perl with its standard modules was not found: \
 	  building OpenSSL needs it))
+
+lib: compilers ## build the native part, build/dtls_core.so
 	cargo build --release --locked $(CARGO_FLAGS)
 	@mkdir -p build
 # Renamed into place, and only when it differs: a running program may have the old file mapped.
 	@cmp -s $(BUILT) build/dtls_core.so || \
 	  { cp $(BUILT) build/dtls_core.so.new && mv -f build/dtls_core.so.new build/dtls_core.so; }
 
-build: ## build everything into ./lua_modules
+build: compilers ## build everything into ./lua_modules
 	$(call need,command -v luarocks,luarocks was not found: install it or run `make deps-demo`)
 	$(LUAROCKS) --tree lua_modules make $(ROCKSPEC)
 
@@ -53,6 +58,7 @@ rock: ## pack a source rock, build/dtls-scm-1.src.rock, for `luarocks install`
 
 # Given on the command line, it comes to the script through the environment, whatever is in it.
 luvit-deps: ## lay everything into the deps/ of a Luvit project: DIR=path/to/project
+	$(call need,[ '$(VENDORED)' ],Luvit exports the symbols of an OpenSSL of its own: leave CARGO_FLAGS out)
 	+@MAKE='$(MAKE)' tools/luvit-deps.sh "$$DIR"
 
 env: ## print what lets LuaJIT find ./lua_modules: eval "$(make -s env)"
@@ -69,7 +75,8 @@ deps-demo: ## install the fewer packages that building and the demo need
 deps-bench: ## install the packages that building and measuring need
 	@tools/deps.sh bench
 
-demo: deps-demo build ## build, then run examples/demo.lua
+demo: rust deps-demo build ## build, then run examples/demo.lua
+	$(call need,command -v luajit,luajit was not found: install it)
 	@eval "$$(make -s env)" && luajit examples/demo.lua
 
 test: ## build, then run every test; the last line is the totals

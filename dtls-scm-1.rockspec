@@ -111,4 +111,9 @@ build = {
 }
 
 -- Not of the type 'busted', which would start plain Lua on some systems, and wants busted as a rock.
-test = { type = 'command', command = 'make -s lib && busted --lua=luajit' }
+test = {
+  type = 'command',
+  command = [[
+    command -v busted >/dev/null || { echo 'dtls: busted was not found: `make deps` installs what the specs need.' >&2; exit 1; }
+    make -s lib && busted --lua=luajit]],
+}

@@ -23,9 +23,17 @@ end)
 
 teardown(pki.remove)
 
+local children = {}
+
 after_each(function ()
   program.stopAll()
   helper.run()
+  -- What the library shares with the descendants of a process stays when that is killed.
+  for _, child in ipairs(children) do
+    os.remove('/dev/shm/faketime_shm_' .. child.pid)
+    os.remove('/dev/shm/sem.faketime_sem_' .. child.pid)
+  end
+  children = {}
 end)
 
 -- A child whose time of day can be stepped, and nothing but that: `step(seconds)`.
@@ -35,6 +43,7 @@ local function childWithClock(...)
     LD_PRELOAD = library, FAKETIME_TIMESTAMP_FILE = offset, FAKETIME_NO_CACHE = '1',
     DONT_FAKE_MONOTONIC = '1', FAKETIME_DONT_FAKE_MONOTONIC = '1', HANDSHAKE_TIMEOUT = DEADLINE,
   })
+  children[#children + 1] = child
   return child, function (seconds) pki.write('clock', ('%+d\n'):format(seconds)) end
 end
 

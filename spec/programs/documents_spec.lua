@@ -29,7 +29,7 @@ local ELSEWHERE = {
   { '^make build$', 'tools/test.sh', 'step make build' },
   { '^make check$', 'tools/test.sh', 'step make check' },
   { '^make test$', 'Makefile', '\ntest:[^\n]*\n\t@tools/test%.sh\n' },
-  { '^make deps%-demo$', 'Makefile', '\ndemo: deps%-demo ' },
+  { '^make deps%-demo$', 'Makefile', '\ndemo: rust deps%-demo ' },
   { '^make demo$', 'spec/programs/examples_spec.lua', "example%('demo%.lua'%)" },
   { '^make luvit%-deps DIR=%S+$', 'spec/programs/luvit_deps_spec.lua', "make%('luvit%-deps', 'DIR=' " },
   { '^make rock$', 'spec/programs/packaging_spec.lua', "sh%('make %-s rock'%)" },
