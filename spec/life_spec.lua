@@ -569,6 +569,28 @@ describe('a client', function ()
     helper.finish(server)
   end)
 
+  it('is told in the end that nobody listened, and how long it was to wait', function ()
+    local taken = uv.new_udp()
+    assert(taken:bind('127.0.0.1', 0))
+    local port = taken:getsockname().port
+    taken:close()
+    local session = helper.connect(port, { host = 'localhost', handshakeTimeout = 300, retransmitTimeout = 50 })
+    local errors = helper.record(session, 'error')
+    helper.run()
+    assert.equal('ETIMEDOUT: the handshake was not complete within 300 ms; '
+      .. 'the network says that nobody listens there (ECONNREFUSED)', errors[1][2])
+    local silent
+    silent, port = uv.new_udp(), nil
+    assert(silent:bind('127.0.0.1', 0))
+    port = silent:getsockname().port
+    session = helper.connect(port, { host = 'localhost', handshakeTimeout = 30 })
+    errors = helper.record(session, 'error')
+    helper.runUntil(function () return errors[1] end)
+    silent:close()
+    assert.equal('ETIMEDOUT: the handshake was not complete within 30 ms', errors[1][2])
+    helper.run()
+  end)
+
   it('holds a socket, what watches it, what goes on with a batch and a timer, and nothing else', function ()
     local function handles()
       local found = 0

@@ -162,6 +162,7 @@ function Dial:socket(family)
       -- From the loop: a send in the middle of a drain may have brought it.
       loop.defer(function () self:moveOn(endpoint) end)
     end
+    self.isRefused = warningName == 'ECONNREFUSED'
     self.session:emit('warning', warning, warningName)
   end)
   return endpoint
@@ -181,6 +182,15 @@ function Dial:moveOn(endpoint)
   endpoint._stats.abandoned = endpoint._stats.abandoned + 1
   self:abandon()
   self:try()
+end
+
+--- What to say of an end in the midst of the search: the time is the user's, not what was left of it for the
+--- last address; and whoever has not listened to `'warning'` wants to know what may be the matter.
+function Dial:explain(err, name)
+  if name ~= 'ETIMEDOUT' or self.over then return err end
+  err = err:gsub('complete within %d+ ms', ('complete within %d ms'):format(self.opts.handshakeTimeout))
+  if not self.isRefused then return err end
+  return err .. '; the network says that nobody listens there (ECONNREFUSED)'
 end
 
 --- Ends the search in the user's name.

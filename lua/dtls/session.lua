@@ -261,7 +261,10 @@ function Session:_finish(reason, err, name)
   if self._state == 'closed' then return end
   self._state, self._reason = 'closed', reason
   self._core = nil
-  if self._dial then self._dial:release() end
+  if self._dial then
+    err = self._dial:explain(err, name)
+    self._dial:release()
+  end
   local failure
   if err then failure = guard.call(nil, self.emit, self, 'error', err, name) end
   failure = guard.call(failure, self.emit, self, 'close', reason)
