@@ -404,6 +404,35 @@ describe('a session whose calls wait', function ()
     server:close()
   end)
 
+  it('begins nothing where it could not wait for it', function ()
+    local server, port = helper.echoServer()
+    local session = assert(connect(port))
+    local own = listen()
+    local raised
+    helper.after(0, function ()
+      raised = {}
+      for index, call in ipairs({
+        function () connect(port) end,
+        function () listen({ host = 'localhost' }) end,
+        function () session:close() end,
+        function () own:close() end,
+      }) do
+        raised[index] = select(2, pcall(call))
+      end
+    end)
+    helper.runUntil(function () return raised end)
+    for index, caller in ipairs({ 'coro.connect', 'coro.listen', 'session:close', 'server:close' }) do
+      assert.matches('coro_spec%.lua:%d+: ' .. caller .. ': it would have to wait', raised[index])
+    end
+    session:send('hello')
+    assert.equal('Echo: hello', session:recv(5000))
+    assert.equal(1, #server:sessions())
+    assert.truthy(own:address())
+    session:close()
+    own:close()
+    server:close()
+  end)
+
   it('raises what cannot be, at the caller\'s line', function ()
     local server, port = helper.echoServer()
     local session = assert(connect(port))

@@ -110,6 +110,7 @@ end
 --- @return true
 function CoroServer:close()
   if not self._closed then
+    Wait.check('server:close')
     self.server:close()
     self._closers:await('server:close', function () return self._closed end)
   end

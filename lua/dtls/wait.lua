@@ -51,16 +51,11 @@ local function finish(line, waiting, how)
   if waiting.routine then resume(waiting.routine) end
 end
 
---- Waits until it is woken, or until `deadline` of the loop's clock. Says what has ended it: `'woken'`,
---- `'timeout'`, or `'nothing'` where the loop that it ran has come to its end.
----
 --- Raises, in the name of `caller`, where nothing could go on: outside a coroutine while the loop is running,
---- and in one that has been the first to require luv.
----
+--- and in one that has been the first to require luv. To be called before what would be left half done.
 --- @param caller string
---- @param deadline? integer
---- @return 'woken'|'timeout'|'nothing'
-function Wait:wait(caller, deadline)
+--- @return thread? routine the coroutine that would wait
+function Wait.check(caller)
   local routine = current()
   if not routine and uv.loop_mode() then
     options.raise('%s: it would have to wait in a callback of the loop: call it in a coroutine, '
@@ -70,6 +65,19 @@ function Wait:wait(caller, deadline)
     options.raise("%s: this coroutine was the first to require luv, which calls back on it, so it cannot "
       .. "wait: require('luv') outside it before", caller)
   end
+  return routine
+end
+
+--- Waits until it is woken, or until `deadline` of the loop's clock. Says what has ended it: `'woken'`,
+--- `'timeout'`, or `'nothing'` where the loop that it ran has come to its end.
+---
+--- Raises as `Wait.check` does.
+---
+--- @param caller string
+--- @param deadline? integer
+--- @return 'woken'|'timeout'|'nothing'
+function Wait:wait(caller, deadline)
+  local routine = Wait.check(caller)
   local waiting = { routine = routine }
   self[#self + 1] = waiting
   if deadline then
