@@ -355,6 +355,9 @@ describe('a session whose calls wait', function ()
     assert.equal('DTLSv1.2', session:getProtocol())
     assert.equal(session.session:getCipher().name, session:getCipher().name)
     assert.equal(1, server:stats().connected)
+    assert.is_false(server.busy)
+    server.busy = true
+    assert.is_true(server.server.busy)
     assert.matches('^dtls%.CoroSession with 127%.0%.0%.1 port %d+ %(open%)$', tostring(session))
     local closed
     session:on('close', function (reason) closed = reason end)
