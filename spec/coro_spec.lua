@@ -275,6 +275,22 @@ describe('a coroutine', function ()
     server:close()
   end)
 
+  it('waits from when it asks, however long it has worked before', function ()
+    local server, port = helper.echoServer()
+    local session = assert(connect(port))
+    local waited
+    helper.after(0, coroutine.wrap(function ()
+      local began = uv.hrtime()
+      while uv.hrtime() - began < 60e6 do end
+      session:recv(50)
+      waited = uv.hrtime() - began
+    end))
+    helper.runUntil(function () return waited end)
+    assert(waited >= 109e6, waited)
+    session:close()
+    server:close()
+  end)
+
   it('is not taken in by who resumes it for another reason', function ()
     local server, port = helper.echoServer()
     local session = assert(connect(port))

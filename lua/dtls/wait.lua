@@ -132,10 +132,10 @@ function Wait:wakeAll()
   for _ = 1, #self do self:wake() end
 end
 
---- The loop's clock, which stands still while the loop does.
+--- The loop's clock, brought up to date: it stands still while the loop does, and while a callback works.
 --- @return integer milliseconds
 function Wait.now()
-  if not uv.loop_mode() then loop.refresh() end
+  loop.refresh()
   return loop.now()
 end
 
