@@ -133,6 +133,28 @@ describe('dtls-nc', function ()
     client:waitFor('to the command\n')
   end)
 
+  it('leaves the terminal out of it where a client has a command, also when the socket was full', function ()
+    local server, port, fingerprint = nc.server()
+    local full = [[
+      local Session, isFirst = require('dtls/session'), true
+      local send = Session.send
+      function Session:send(...)
+        if not isFirst then return send(self, ...) end
+        isFirst = false
+        return nil, 'ENOBUFS: too much waits to be sent', 'ENOBUFS'
+      end
+    ]]
+    local client = program.start('luajit', { '-e', full, 'bin/dtls-nc', '-q', '0',
+      '--fingerprint', fingerprint, '--exec', 'echo one; read -r line; echo two', '127.0.0.1', port,
+    }, nc.environment)
+    nc.say(client, 'typed\n')
+    server:waitFor('\none\n')
+    server:write('go on\n')
+    server:waitFor('\ntwo\n')
+    assert.equal(0, client:waitForEnd())
+    assert.is_nil(server.output:find('typed', 1, true))
+  end)
+
   it('sends what each read brings with --datagram, whatever bytes these are', function ()
     local bytes = {}
     for byte = 0, 255 do bytes[byte + 1] = string.char(byte) end

@@ -118,12 +118,13 @@ function Client:_opened()
     source = self.input,
     byRead = given.datagram,
     limit = function () return session:maxPayload() end,
-    isReady = function () return peer.outbox:isEmpty() end,
+    -- A command has the peer for itself.
+    isReady = function () return not given.exec and peer.outbox:isEmpty() end,
     deliver = function (message) peer.outbox:send(message) end,
     onCut = Peer.cutWarning(report),
     onEnd = function () self:_linger() end,
   })
-  if not given.exec then self.pump:go() end
+  self.pump:go()
 end
 
 --- @private The session is over: what has come is written, and everything given back.
