@@ -71,7 +71,7 @@ end
 --- @private
 function Client:_warned(err, name)
   if name == 'ESESSION' then return self.report:tell('%s', err) end
-  if name ~= 'ECONNREFUSED' then return self.report:once('%s', err) end
+  if name ~= 'ECONNREFUSED' then return self.report:warn(err, name) end
   if not self.peer then return self:_refused() end
   -- Whoever can forge that could end the session by it.
   self.report:once('ECONNREFUSED: nobody listens any more where the peer was')

@@ -54,6 +54,13 @@ function Report:once(format, ...)
   self:say(format, ...)
 end
 
+--- Says what the library has warned of, the first of each name.
+function Report:warn(err, name)
+  if self.said[name] then return end
+  self.said[name] = true
+  self:say('%s', err)
+end
+
 --- `127.0.0.1:5684`, `[::1]:5684`.
 --- @param peer { ip: string, port: integer, family: string }
 function Report.place(peer)

@@ -153,7 +153,7 @@ function Server:_listen(host)
   end
   server:on('connection', function (session) self:_came(session) end)
   server:on('clientError', function (err, _, peer) report:tell('%s refused: %s', report.place(peer), err) end)
-  server:on('warning', function (err) report:once('%s', err) end)
+  server:on('warning', function (err, name) report:warn(err, name) end)
   server:on('error', fail)
   server:on('drain', function ()
     for _, peer in ipairs(self.peers) do peer.outbox:retry() end
