@@ -197,6 +197,21 @@ describe('dtls-nc', function ()
     assert.matches(', resumed\ndtls%-nc: the session was resumed\n', second.output)
   end)
 
+  it('leaves a kept session as it was where the next one finds no room', function ()
+    local path = pki.path('roomy.session')
+    local _, port, fingerprint = nc.server()
+    nc.say(nc.client(port, fingerprint, '--resume', path, '-q', '0')):waitForEnd()
+    local kept = helper.read(path)
+    -- A file may have one block.
+    local full = "trap '' XFSZ; ulimit -f 1; exec luajit bin/dtls-nc \"$@\""
+    local client = program.start('sh', { '-c', full, 'sh', '--resume', path, '-q', '0',
+      '--fingerprint', fingerprint, '127.0.0.1', port }, nc.environment)
+    assert.equal(1, nc.say(client):waitForEnd())
+    assert.matches('\ndtls%-nc: %-%-resume cannot be written: ', client.output)
+    assert.is_true(kept == helper.read(path))
+    assert.is_nil(helper.uv.fs_stat(path .. '.new'))
+  end)
+
   it('keeps the key log', function ()
     local path = pki.path('nc.keylog')
     local _, port, fingerprint = nc.server()
