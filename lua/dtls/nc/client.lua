@@ -150,6 +150,14 @@ function Client:_closed(reason)
   end)
 end
 
+--- @private Output cannot be written. That nobody reads it any more is no fault.
+function Client:_broken(failure)
+  if not failure:find('^EPIPE') then
+    self:_fail(misuse.REFUSED, 'standard output cannot be written: ' .. failure)
+  end
+  self.session:close()
+end
+
 --- @private
 function Client:_connect(options)
   local session = dtls.connect(options)
@@ -176,7 +184,7 @@ return function (given, report, onDone)
   local options = settings.client(given)
   options.trace = report:trace()
   self.input = Input.new()
-  self.output = Output.new(function () if self.session then self.session:close() end end,
+  self.output = Output.new(function (failure) self:_broken(failure) end,
     function () report:once('messages are lost: nobody reads the output') end)
   resolve(given, function (host, err, name)
     options.host = host

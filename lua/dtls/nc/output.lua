@@ -20,7 +20,7 @@ local RETRY_MS = 5
 local Output = {}
 Output.__index = Output
 
---- @param onBroken fun() nobody reads any more
+--- @param onBroken fun(failure: string) nobody reads any more (EPIPE), or it cannot be written
 --- @param onLost fun() there was too much to keep
 function Output.new(onBroken, onLost)
   local kind = uv.guess_handle(1)
@@ -42,7 +42,7 @@ local function wrote(self, text, failure, written)
     end)
   elseif failure then
     self.busy, self.broken, self.waiting, self.bytes = nil, true, {}, 0
-    self.onBroken()
+    self.onBroken(failure)
     if self.onEmpty then self.onEmpty() end
   elseif written < #text then
     self.bytes = self.bytes - written

@@ -112,6 +112,15 @@ function Server:close()
   self.server:close()
 end
 
+--- @private Output cannot be written. That nobody reads it any more is no fault.
+function Server:_broken(failure)
+  if not failure:find('^EPIPE') then
+    self.status = misuse.REFUSED
+    self.report:say('standard output cannot be written: %s', failure)
+  end
+  self:close()
+end
+
 --- @private
 function Server:_closed()
   local given, report = self.given, self.report
@@ -181,7 +190,7 @@ return function (given, report, onDone)
   options.trace = report:trace()
   self.server = dtls.createServer(options)
   self.input = Input.new()
-  self.output = Output.new(function () self:close() end,
+  self.output = Output.new(function (failure) self:_broken(failure) end,
     function () report:once('messages are lost: nobody reads the output') end)
   self.pump = self:_makePump()
   if given.timeout then self.lonely = uv.new_timer() end
