@@ -48,6 +48,7 @@ return function (arguments, loopRuns)
   end
   local loop = require('dtls/loop')
   local Report = require('dtls/nc/report')
+  require('dtls/nc/signals').survivePipes()
   local run = require(given.listen and 'dtls/nc/server' or 'dtls/nc/client')
   local status = misuse.REFUSED
   local function onDone(with)
