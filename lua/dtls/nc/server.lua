@@ -37,7 +37,12 @@ function Server:_write(place, message)
   if message == '' then return end
   local output, text = self.output, message
   if not self.given.datagram then
-    if self.several then text = '[' .. place .. '] ' .. text end
+    if self.several then
+      -- Each line: else a message of two would pass the second off as anybody's.
+      local mark, last = '[' .. place .. '] ', text:match('\n?$')
+      text = text:sub(1, #text - #last):gsub('\n', { ['\n'] = '\n' .. mark })
+      text = mark .. text .. last
+    end
     -- What follows is of somebody else, or on a line of its own.
     if (self.several or output.isTerminal) and text:sub(-1) ~= '\n' then text = text .. '\n' end
   end
