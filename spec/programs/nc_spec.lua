@@ -125,6 +125,17 @@ describe('dtls-nc', function ()
     assert.is_nil(server.status)
   end)
 
+  it('does not wait for what a command has left behind', function ()
+    local _, port, fingerprint = nc.server('--echo')
+    -- The pipe is full, and somebody has it who does not read.
+    local client = nc.client(port, fingerprint, '--datagram', '--exec',
+      'exec 3<&0; sleep 1000 <&3 >/dev/null 2>&1 & echo $! >&2; head -c 300000 /dev/zero; sleep 0.2')
+    local pid = tonumber(client:waitFor('^(%d+)\n'))
+    local ended, status = pcall(client.waitForEnd, client)
+    helper.uv.kill(pid, 'sigkill')
+    assert.same({ true, 0 }, { ended, status })
+  end)
+
   it('goes on when a command does not read any more', function ()
     local server, port, fingerprint = nc.server('--exec', 'exec <&-; echo deaf; exec sleep 1000')
     local client = nc.client(port, fingerprint, '-q', '0')

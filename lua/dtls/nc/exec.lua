@@ -32,6 +32,12 @@ local function environment(session)
 end
 interpreted(environment)
 
+-- The command has ended, or cannot be waited for. What it has left behind may still have its input.
+local function giveBack(self)
+  if not self.stdin:is_closing() then self.stdin:close() end
+  self.timer:close()
+end
+
 --- Starts `sh -c command` for a session.
 ---
 --- In a process group of its own, so that what it has started can be ended with it.
@@ -45,7 +51,7 @@ function Exec.start(command, session, onExit)
   }, function (code, signal)
     self.process:close()
     self.process = nil
-    if self.stopped then self.timer:close() end
+    if self.stopped then giveBack(self) end
     onExit(signal > 0 and 128 + signal or code)
   end)
   if self.process then return self end
@@ -78,9 +84,9 @@ function Exec:stop()
   if self.stopped then return end
   self.stopped = true
   self.source:close()
+  if not self.process then return giveBack(self) end
   local stdin = self.stdin
   stdin:shutdown(function () if not stdin:is_closing() then stdin:close() end end)
-  if not self.process then return self.timer:close() end
   self.timer:start(PATIENCE_MS, 0, function ()
     if not stdin:is_closing() then stdin:close() end
     signal(self, 'sigterm', LAST_PATIENCE_MS, function () signal(self, 'sigkill') end)
