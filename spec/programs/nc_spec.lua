@@ -125,6 +125,19 @@ describe('dtls-nc', function ()
     assert.is_nil(server.status)
   end)
 
+  it('ends its commands before itself, in Luvit, too', function ()
+    for _, words in ipairs({ { 'bin/dtls-nc' }, { 'spec/support/coroutine.lua', 'bin/dtls-nc' } }) do
+      for _, word in ipairs({ '-l', '--exec', 'echo $$; exec sleep 1000', '127.0.0.1', 0 }) do
+        words[#words + 1] = word
+      end
+      local server = program.start('luajit', words, nc.environment)
+      local port, fingerprint = nc.ready(server)
+      local pid = tonumber(nc.client(port, fingerprint):waitFor('(%d+)\n'))
+      assert.equal(0, nc.interrupt(server))
+      assert.matches('^ESRCH', (select(2, helper.uv.kill(pid, 0))))
+    end
+  end)
+
   it('does not wait for what a command has left behind', function ()
     local _, port, fingerprint = nc.server('--echo')
     -- The pipe is full, and somebody has it who does not read.
