@@ -7,7 +7,8 @@ local loop = require('dtls/loop')
 local uv = loop.uv
 
 -- How much may wait. What comes then is lost, as it would be in the system's own buffer.
-local MOST_BYTES = 64 * 1024 * 1024
+-- Small ones take many times what they hold.
+local MOST_BYTES, MOST_TEXTS = 64 * 1024 * 1024, 1024 * 1024
 
 -- How soon a descriptor is tried again that somebody else has made non-blocking.
 local RETRY_MS = 5
@@ -70,8 +71,9 @@ end
 --- Writes `text`.
 function Output:write(text)
   if self.broken then return end
-  if self.bytes + #text > MOST_BYTES then return self.onLost() end
-  self.waiting[#self.waiting + 1] = text
+  local count = #self.waiting
+  if self.bytes + #text > MOST_BYTES or count >= MOST_TEXTS then return self.onLost() end
+  self.waiting[count + 1] = text
   self.bytes = self.bytes + #text
   self:_flush()
 end

@@ -1,6 +1,7 @@
--- What dtls-nc keeps for a peer that is slow to take it.
+-- What dtls-nc keeps for who is slow to take it: a peer, or a reader of its output.
 
 local Outbox = require('dtls/nc/outbox')
+local Output = require('dtls/nc/output')
 local helper = require('spec.helper')
 
 -- An outbox whose session has room for as many messages as `room` says.
@@ -65,5 +66,20 @@ describe('the outbox of dtls-nc', function ()
     end
     made.outbox:close()
     assert.same({ 'messages are lost: too much waits to be sent' }, made.said)
+  end)
+end)
+
+describe('the output of dtls-nc', function ()
+  it('holds no more messages, however small they are, than memory was meant for', function ()
+    local lost, count = false, 0
+    local output = Output.new(function () end, function () lost = true end)
+    -- Nobody reads what was written last.
+    output.busy = true
+    while not lost do
+      count = count + 1
+      output:write('x')
+      assert(count < 2 * 1024 * 1024)
+    end
+    assert.equal(1024 * 1024 + 1, count)
   end)
 end)
