@@ -51,9 +51,11 @@ assert(http:listen(16, function ()
 end))
 print(('metrics on http://127.0.0.1:%d/metrics'):format(http:getsockname().port))
 
-local interrupt = uv.new_signal()
+-- A scraper that has gone is no reason to end, as it is for a program that does not listen for this signal.
+local interrupt, pipe = uv.new_signal(), uv.new_signal()
+pipe:start('sigpipe', function () end)
 interrupt:start('sigint', function ()
-  for _, each in ipairs({ interrupt, http, server }) do each:close() end
+  for _, each in ipairs({ interrupt, pipe, http, server }) do each:close() end
   for _, close in pairs(clients) do close() end
 end)
 uv.run()

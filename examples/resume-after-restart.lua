@@ -22,8 +22,9 @@ end
 
 -- Writes a file for its owner alone: whole, or not at all.
 local function write(name, bytes)
-  local file = assert(uv.fs_open(name .. '.new', 'w', tonumber('600', 8)))
-  assert(uv.fs_write(file, bytes, 0))
+  uv.fs_unlink(name .. '.new')
+  local file = assert(uv.fs_open(name .. '.new', 'wx', tonumber('600', 8)))
+  assert(assert(uv.fs_write(file, bytes, 0)) == #bytes, 'there is no room for all of it')
   assert(uv.fs_close(file))
   assert(uv.fs_rename(name .. '.new', name))
 end

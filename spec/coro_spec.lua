@@ -275,6 +275,61 @@ describe('a coroutine', function ()
     server:close()
   end)
 
+  it('is told where it cannot wait, and takes nothing from those that can', function ()
+    local server, port = helper.echoServer()
+    local session = assert(connect(port))
+    local raised, heard
+    coroutine.wrap(function ()
+      raised = select(2, pcall(table.sort, { 1, 2 }, function ()
+        local message = session:recv(1000)
+        return message
+      end))
+    end)()
+    assert.matches('coro_spec%.lua:%d+: session:recv: it would have to wait in a function', raised)
+    coroutine.wrap(function () heard = session:recv() end)()
+    session:send('hello')
+    helper.runUntil(function () return heard end)
+    assert.equal('Echo: hello', heard)
+    session:close()
+    server:close()
+  end)
+
+  it('that could not wait does not end a program in plain Lua', function ()
+    local path = os.tmpname()
+    local file = assert(io.open(path, 'w'))
+    file:write([[
+      require('luv')
+      local Wait = require('dtls/wait')
+      local line, heard = Wait.new(), nil
+      print(pcall(coroutine.wrap(function () pcall(line.wait, line, 'it') end)))
+      coroutine.wrap(function () heard = line:wait('it') end)()
+      print(line:wake(), heard, line:wake())
+    ]])
+    file:close()
+    local child = program.start('lua5.1', { path }, { LUA_PATH = package.path, LUA_CPATH = package.cpath })
+    local status = child:waitForEnd()
+    os.remove(path)
+    program.stopAll()
+    assert.equal('true\ntrue\twoken\tfalse\n', child.output)
+    assert.equal(0, status)
+  end)
+
+  it('waits from when it asks, however long it has worked before', function ()
+    local server, port = helper.echoServer()
+    local session = assert(connect(port))
+    local waited
+    helper.after(0, coroutine.wrap(function ()
+      local began = uv.hrtime()
+      while uv.hrtime() - began < 60e6 do end
+      session:recv(50)
+      waited = uv.hrtime() - began
+    end))
+    helper.runUntil(function () return waited end)
+    assert(waited >= 109e6, waited)
+    session:close()
+    server:close()
+  end)
+
   it('is not taken in by who resumes it for another reason', function ()
     local server, port = helper.echoServer()
     local session = assert(connect(port))
@@ -355,6 +410,9 @@ describe('a session whose calls wait', function ()
     assert.equal('DTLSv1.2', session:getProtocol())
     assert.equal(session.session:getCipher().name, session:getCipher().name)
     assert.equal(1, server:stats().connected)
+    assert.is_false(server.busy)
+    server.busy = true
+    assert.is_true(server.server.busy)
     assert.matches('^dtls%.CoroSession with 127%.0%.0%.1 port %d+ %(open%)$', tostring(session))
     local closed
     session:on('close', function (reason) closed = reason end)
@@ -401,6 +459,35 @@ describe('a session whose calls wait', function ()
     assert.matches('coro_spec%.lua:%d+: session:recv: it would have to wait in a callback of the loop',
       errors[1])
     session:close()
+    server:close()
+  end)
+
+  it('begins nothing where it could not wait for it', function ()
+    local server, port = helper.echoServer()
+    local session = assert(connect(port))
+    local own = listen()
+    local raised
+    helper.after(0, function ()
+      raised = {}
+      for index, call in ipairs({
+        function () connect(port) end,
+        function () listen({ host = 'localhost' }) end,
+        function () session:close() end,
+        function () own:close() end,
+      }) do
+        raised[index] = select(2, pcall(call))
+      end
+    end)
+    helper.runUntil(function () return raised end)
+    for index, caller in ipairs({ 'coro.connect', 'coro.listen', 'session:close', 'server:close' }) do
+      assert.matches('coro_spec%.lua:%d+: ' .. caller .. ': it would have to wait', raised[index])
+    end
+    session:send('hello')
+    assert.equal('Echo: hello', session:recv(5000))
+    assert.equal(1, #server:sessions())
+    assert.truthy(own:address())
+    session:close()
+    own:close()
     server:close()
   end)
 

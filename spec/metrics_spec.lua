@@ -186,6 +186,20 @@ describe('the metrics example', function ()
     assert.is_true(took > 1500 and took < 4500)
   end)
 
+  it('survives who does not wait for the answer', function ()
+    local client, connected, gone = uv.new_tcp(), false, false
+    client:connect('127.0.0.1', http, function () connected = true end)
+    helper.runUntil(function () return connected end)
+    -- Who came later has been served, so this one is known there.
+    get(http, '/metrics')
+    server:kill('sigstop')
+    client:write('GET /metrics HTTP/1.1\r\n\r\n')
+    client:shutdown(function () client:close_reset(function () gone = true end) end)
+    helper.runUntil(function () return gone end)
+    server:kill('sigcont')
+    assert.equal(200, (get(http, '/metrics')))
+  end)
+
   it('ends at an interrupt, whoever is connected', function ()
     local client = uv.new_tcp()
     local heard = false

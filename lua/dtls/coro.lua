@@ -9,6 +9,7 @@
 local CoroServer = require('dtls/coro_server')
 local CoroSession = require('dtls/coro_session')
 local Wait = require('dtls/wait')
+local address = require('dtls/address')
 local dtls = require('dtls')
 local interpreted = require('dtls/interpreted')
 local options = require('dtls/options')
@@ -45,6 +46,7 @@ local listenNames = { recvQueueSize = 'bufferSize', backlog = 'count', host = 's
 --- @return dtls.CoroSession|nil, string?, string?
 function coro.connect(given)
   local caller = 'coro.connect'
+  Wait.check(caller)
   local rest = without(caller, given, connectNames)
   local session = dtls.connect(rest)
   local self = CoroSession.new(session, given.recvQueueSize or RECV_QUEUE_SIZE)
@@ -77,6 +79,8 @@ function coro.listen(given, handler)
   local rest = without(caller, given, listenNames)
   options.checkCallback(caller, handler)
   if given.port == nil and given.socket == nil then options.raise('%s: options.port is missing', caller) end
+  -- A name has to be resolved first.
+  if given.host and not address.parse(given.host) then Wait.check(caller) end
   local server = dtls.createServer(rest)
   local self = CoroServer.new(server, {
     recvQueueSize = given.recvQueueSize or RECV_QUEUE_SIZE, backlog = given.backlog or BACKLOG,

@@ -15,6 +15,11 @@ local CoroServer = { __name = 'dtls.CoroServer' }
 
 CoroServer.__index = forward(CoroServer, 'server')
 
+-- What is the user's to set is the event server's.
+function CoroServer.__newindex(self, key, value)
+  if key == 'busy' then self.server.busy = value else rawset(self, key, value) end
+end
+
 -- Serves a peer in a coroutine of its own.
 local function serve(handler, session)
   local routine = coroutine.create(function ()
@@ -110,6 +115,7 @@ end
 --- @return true
 function CoroServer:close()
   if not self._closed then
+    Wait.check('server:close')
     self.server:close()
     self._closers:await('server:close', function () return self._closed end)
   end

@@ -127,6 +127,7 @@ end
 --- @return true
 function CoroSession:close()
   if not self.closed then
+    Wait.check('session:close')
     self.session:close()
     self._closers:await('session:close', function () return self.closed end)
   end

@@ -39,7 +39,7 @@ local function runUntilOver(waiting)
 end
 
 -- Those that wait for one thing are few.
-local function finish(line, waiting, how)
+local function leave(line, waiting, how)
   for place, each in ipairs(line) do
     if each == waiting then
       table.remove(line, place)
@@ -48,19 +48,27 @@ local function finish(line, waiting, how)
   end
   waiting.over = how
   if waiting.timer then waiting.timer:close() end
-  if waiting.routine then resume(waiting.routine) end
 end
 
---- Waits until it is woken, or until `deadline` of the loop's clock. Says what has ended it: `'woken'`,
---- `'timeout'`, or `'nothing'` where the loop that it ran has come to its end.
----
+-- Whether somebody waits in earnest. In plain Lua a coroutine that could not yield is in the line as well.
+local function isThere(waiting)
+  return not waiting.routine or coroutine.status(waiting.routine) == 'suspended'
+end
+
+local function finish(line, waiting, how)
+  leave(line, waiting, how)
+  if waiting.routine and isThere(waiting) then resume(waiting.routine) end
+end
+
+-- LuaJIT can yield out of a pcall, and so find out that it cannot out of something else.
+local yield = jit and function () return pcall(coroutine.yield) end
+  or function () return true, coroutine.yield() end
+
 --- Raises, in the name of `caller`, where nothing could go on: outside a coroutine while the loop is running,
---- and in one that has been the first to require luv.
----
+--- and in one that has been the first to require luv. To be called before what would be left half done.
 --- @param caller string
---- @param deadline? integer
---- @return 'woken'|'timeout'|'nothing'
-function Wait:wait(caller, deadline)
+--- @return thread? routine the coroutine that would wait
+function Wait.check(caller)
   local routine = current()
   if not routine and uv.loop_mode() then
     options.raise('%s: it would have to wait in a callback of the loop: call it in a coroutine, '
@@ -70,6 +78,19 @@ function Wait:wait(caller, deadline)
     options.raise("%s: this coroutine was the first to require luv, which calls back on it, so it cannot "
       .. "wait: require('luv') outside it before", caller)
   end
+  return routine
+end
+
+--- Waits until it is woken, or until `deadline` of the loop's clock. Says what has ended it: `'woken'`,
+--- `'timeout'`, or `'nothing'` where the loop that it ran has come to its end.
+---
+--- Raises as `Wait.check` does, and where a coroutine cannot yield.
+---
+--- @param caller string
+--- @param deadline? integer
+--- @return 'woken'|'timeout'|'nothing'
+function Wait:wait(caller, deadline)
+  local routine = Wait.check(caller)
   local waiting = { routine = routine }
   self[#self + 1] = waiting
   if deadline then
@@ -78,7 +99,13 @@ function Wait:wait(caller, deadline)
     waiting.timer:start(ms, 0, function () finish(self, waiting, 'timeout') end)
   end
   if routine then
-    repeat coroutine.yield() until waiting.over
+    repeat
+      local yielded, err = yield()
+      if not yielded then
+        leave(self, waiting, 'nothing')
+        options.raise('%s: it would have to wait in a function that C calls, and cannot: %s', caller, err)
+      end
+    until waiting.over
   elseif runUntilOver(waiting) then
     finish(self, waiting, 'nothing')
   end
@@ -114,6 +141,10 @@ end
 --- @return boolean
 function Wait:wake()
   local first = self[1]
+  while first and not isThere(first) do
+    leave(self, first, 'nothing')
+    first = self[1]
+  end
   if not first then return false end
   finish(self, first, 'woken')
   return true
@@ -124,10 +155,10 @@ function Wait:wakeAll()
   for _ = 1, #self do self:wake() end
 end
 
---- The loop's clock, which stands still while the loop does.
+--- The loop's clock, brought up to date: it stands still while the loop does, and while a callback works.
 --- @return integer milliseconds
 function Wait.now()
-  if not uv.loop_mode() then loop.refresh() end
+  loop.refresh()
   return loop.now()
 end
 

@@ -166,6 +166,8 @@ describe('resume-after-restart', function ()
   end
 
   it('resumes the session when both ends have been started again', function ()
+    -- Somebody has been interrupted while it wrote, or is about to read along.
+    uv.fs_chmod(pki.write('session.bin.new', 'for everybody'), tonumber('644', 8))
     for run, what in ipairs({ 'made a session', 'resumed a session' }) do
       local server, port = serve()
       local client = example.start('resume-after-restart.lua', 'client', 'localhost', port)
@@ -173,10 +175,10 @@ describe('resume-after-restart', function ()
       assert.equal(run == 1 and 'made a session\n' or 'resumed the session\n', client.output)
       assert.equal(0, example.interrupt(server))
       assert.equal(('listening on port %d\n%s\n'):format(port, what), server.output)
-    end
-    for _, name in ipairs({ 'ticket.key', 'session.bin' }) do
-      assert.equal(tonumber('600', 8), uv.fs_stat(pki.path(name)).mode % tonumber('1000', 8))
-      assert.is_nil(uv.fs_stat(pki.path(name .. '.new')))
+      for _, name in ipairs({ 'ticket.key', 'session.bin' }) do
+        assert.equal(tonumber('600', 8), uv.fs_stat(pki.path(name)).mode % tonumber('1000', 8))
+        assert.is_nil(uv.fs_stat(pki.path(name .. '.new')))
+      end
     end
   end)
 

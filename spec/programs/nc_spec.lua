@@ -125,12 +125,78 @@ describe('dtls-nc', function ()
     assert.is_nil(server.status)
   end)
 
+  it('ends its commands before itself, in Luvit, too', function ()
+    for _, words in ipairs({ { 'bin/dtls-nc' }, { 'spec/support/coroutine.lua', 'bin/dtls-nc' } }) do
+      for _, word in ipairs({ '-l', '--exec', 'echo $$; exec sleep 1000', '127.0.0.1', 0 }) do
+        words[#words + 1] = word
+      end
+      local server = program.start('luajit', words, nc.environment)
+      local port, fingerprint = nc.ready(server)
+      local pid = tonumber(nc.client(port, fingerprint):waitFor('(%d+)\n'))
+      assert.equal(0, nc.interrupt(server))
+      assert.matches('^ESRCH', (select(2, helper.uv.kill(pid, 0))))
+    end
+  end)
+
+  it('does not wait for what a command has left behind', function ()
+    local _, port, fingerprint = nc.server('--echo')
+    -- The pipe is full, and somebody has it who does not read.
+    local client = nc.client(port, fingerprint, '--datagram', '--exec',
+      'exec 3<&0; sleep 1000 <&3 >/dev/null 2>&1 & echo $! >&2; head -c 300000 /dev/zero; sleep 0.2')
+    local pid = tonumber(client:waitFor('^(%d+)\n'))
+    local ended, status = pcall(client.waitForEnd, client)
+    helper.uv.kill(pid, 'sigkill')
+    assert.same({ true, 0 }, { ended, status })
+  end)
+
+  it('goes on when a command does not read any more', function ()
+    local server, port, fingerprint = nc.server('--exec', 'exec <&-; echo deaf; exec sleep 1000')
+    local client = nc.client(port, fingerprint, '-q', '0')
+    client:waitFor('deaf\n')
+    client:write('one\n')
+    client:write('two\n')
+    nc.client(port, fingerprint):waitFor('deaf\n')
+    assert.equal(0, nc.say(client):waitForEnd())
+    assert.equal(0, nc.interrupt(server))
+  end)
+
+  it('closes its session when nobody reads what it prints', function ()
+    local server, port, fingerprint = nc.server('-v')
+    local client = nc.redirected('| true', '--fingerprint', fingerprint, '127.0.0.1', port)
+    server:waitFor(' connected: ')
+    server:write('one\n')
+    server:waitFor(' closed\n')
+    assert.equal(0, client:waitForEnd())
+  end)
+
   it('joins a client to a command as well', function ()
     local server, port, fingerprint = nc.server()
     local client = nc.client(port, fingerprint, '--exec', 'echo "$DTLS_CIPHER"; cat >&2')
     server:waitFor('\nECDHE%-%S+\n')
     server:write('to the command\n')
     client:waitFor('to the command\n')
+  end)
+
+  it('leaves the terminal out of it where a client has a command, also when the socket was full', function ()
+    local server, port, fingerprint = nc.server()
+    local full = [[
+      local Session, isFirst = require('dtls/session'), true
+      local send = Session.send
+      function Session:send(...)
+        if not isFirst then return send(self, ...) end
+        isFirst = false
+        return nil, 'ENOBUFS: too much waits to be sent', 'ENOBUFS'
+      end
+    ]]
+    local client = program.start('luajit', { '-e', full, 'bin/dtls-nc', '-q', '0',
+      '--fingerprint', fingerprint, '--exec', 'echo one; read -r line; echo two', '127.0.0.1', port,
+    }, nc.environment)
+    nc.say(client, 'typed\n')
+    server:waitFor('\none\n')
+    server:write('go on\n')
+    server:waitFor('\ntwo\n')
+    assert.equal(0, client:waitForEnd())
+    assert.is_nil(server.output:find('typed', 1, true))
   end)
 
   it('sends what each read brings with --datagram, whatever bytes these are', function ()
@@ -173,6 +239,21 @@ describe('dtls-nc', function ()
     local second = run('-v')
     assert.equal(0, second:waitForEnd())
     assert.matches(', resumed\ndtls%-nc: the session was resumed\n', second.output)
+  end)
+
+  it('leaves a kept session as it was where the next one finds no room', function ()
+    local path = pki.path('roomy.session')
+    local _, port, fingerprint = nc.server()
+    nc.say(nc.client(port, fingerprint, '--resume', path, '-q', '0')):waitForEnd()
+    local kept = helper.read(path)
+    -- A file may have one block.
+    local full = "trap '' XFSZ; ulimit -f 1; exec luajit bin/dtls-nc \"$@\""
+    local client = program.start('sh', { '-c', full, 'sh', '--resume', path, '-q', '0',
+      '--fingerprint', fingerprint, '127.0.0.1', port }, nc.environment)
+    assert.equal(1, nc.say(client):waitForEnd())
+    assert.matches('\ndtls%-nc: %-%-resume cannot be written: ', client.output)
+    assert.is_true(kept == helper.read(path))
+    assert.is_nil(helper.uv.fs_stat(path .. '.new'))
   end)
 
   it('keeps the key log', function ()
@@ -245,6 +326,19 @@ describe('dtls-nc', function ()
     assert.equal('one\n', client.output)
   end)
 
+  it('fails when what it has heard cannot be written', function ()
+    local FULL = '\ndtls%-nc: standard output cannot be written: ENOSPC'
+    local _, port, fingerprint = nc.server('--echo')
+    local client = nc.redirected('>/dev/full', '-v', '--fingerprint', fingerprint, '127.0.0.1', port)
+    assert.equal(1, nc.say(client, 'one\n'):waitForEnd())
+    assert.matches(FULL, client.output)
+    local server = nc.redirected('>/dev/full', '-l', '127.0.0.1', 0)
+    port, fingerprint = nc.ready(server)
+    nc.say(nc.client(port, fingerprint, '-q', '0'), 'one\n'):waitForEnd()
+    assert.equal(1, server:waitForEnd())
+    assert.matches(FULL, server.output)
+  end)
+
   it('stays within IPv4 or IPv6 where it is told to', function ()
     local both = nc.start('-l', 0)
     local port, fingerprint = nc.ready(both)
@@ -300,6 +394,19 @@ describe('dtls-nc on a terminal', function ()
       assert.equal(0, client:waitForEnd())
       assert.equal(coloured, client.output:find('\27[', 1, true) ~= nil)
     end
+  end)
+end)
+
+describe('one client among others', function ()
+  it('passes for nobody else by what it says', function ()
+    local server, port, fingerprint = nc.server('-v')
+    local client = nc.client(port, fingerprint, '--datagram', '-q', '0')
+    local other = nc.client(port, fingerprint, '-q', '0')
+    server:waitFor(' connected: .* connected: ')
+    client:write('\none\n\n[192.0.2.1:1] two')
+    local place, rest = server:waitFor('\n(%[127%.0%.0%.1:%d+%] )(\n.*two)')
+    assert.equal(('\n%sone\n%s\n%s[192.0.2.1:1] two'):format(place, place, place), rest)
+    for _, each in ipairs({ client, other }) do assert.equal(0, nc.say(each):waitForEnd()) end
   end)
 end)
 

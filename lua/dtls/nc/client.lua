@@ -71,7 +71,7 @@ end
 --- @private
 function Client:_warned(err, name)
   if name == 'ESESSION' then return self.report:tell('%s', err) end
-  if name ~= 'ECONNREFUSED' then return self.report:once('%s', err) end
+  if name ~= 'ECONNREFUSED' then return self.report:warn(err, name) end
   if not self.peer then return self:_refused() end
   -- Whoever can forge that could end the session by it.
   self.report:once('ECONNREFUSED: nobody listens any more where the peer was')
@@ -118,12 +118,13 @@ function Client:_opened()
     source = self.input,
     byRead = given.datagram,
     limit = function () return session:maxPayload() end,
-    isReady = function () return peer.outbox:isEmpty() end,
+    -- A command has the peer for itself.
+    isReady = function () return not given.exec and peer.outbox:isEmpty() end,
     deliver = function (message) peer.outbox:send(message) end,
     onCut = Peer.cutWarning(report),
     onEnd = function () self:_linger() end,
   })
-  if not given.exec then self.pump:go() end
+  self.pump:go()
 end
 
 --- @private The session is over: what has come is written, and everything given back.
@@ -147,6 +148,14 @@ function Client:_closed(reason)
     signals.ignore()
     self.onDone(self.status)
   end)
+end
+
+--- @private Output cannot be written. That nobody reads it any more is no fault.
+function Client:_broken(failure)
+  if not failure:find('^EPIPE') then
+    self:_fail(misuse.REFUSED, 'standard output cannot be written: ' .. failure)
+  end
+  self.session:close()
 end
 
 --- @private
@@ -175,7 +184,7 @@ return function (given, report, onDone)
   local options = settings.client(given)
   options.trace = report:trace()
   self.input = Input.new()
-  self.output = Output.new(function () if self.session then self.session:close() end end,
+  self.output = Output.new(function (failure) self:_broken(failure) end,
     function () report:once('messages are lost: nobody reads the output') end)
   resolve(given, function (host, err, name)
     options.host = host

@@ -17,6 +17,9 @@ local MOST_BYTES = 16 * 1024 * 1024
 local Exec = {}
 Exec.__index = Exec
 
+-- How many commands have not ended, and what is to be called when none is left.
+local running, onNone = 0, nil
+
 -- The environment of the command: this one, and who the peer is. Nothing in it is a secret.
 local function environment(session)
   local peer = session:remoteAddress()
@@ -32,6 +35,12 @@ local function environment(session)
 end
 interpreted(environment)
 
+-- The command has ended, or cannot be waited for. What it has left behind may still have its input.
+local function giveBack(self)
+  if not self.stdin:is_closing() then self.stdin:close() end
+  self.timer:close()
+end
+
 --- Starts `sh -c command` for a session.
 ---
 --- In a process group of its own, so that what it has started can be ended with it.
@@ -44,16 +53,26 @@ function Exec.start(command, session, onExit)
     args = { '-c', command }, stdio = { stdin, stdout, 2 }, env = environment(session), detached = true,
   }, function (code, signal)
     self.process:close()
-    self.process = nil
-    if self.stopped then self.timer:close() end
+    self.process, running = nil, running - 1
+    if self.stopped then giveBack(self) end
     onExit(signal > 0 and 128 + signal or code)
+    if running == 0 and onNone then onNone() end
   end)
-  if self.process then return self end
+  if self.process then
+    running = running + 1
+    return self
+  end
   local err = self.pid
   stdin:close()
   stdout:close()
   self.timer:close()
   return nil, err
+end
+
+--- Calls back when no command is left, which may be here and now. Each has been told to stop.
+--- @param callback fun()
+function Exec.afterAll(callback)
+  if running == 0 then callback() else onNone = callback end
 end
 
 --- Gives the command a message to read. Says whether there was room for it.
@@ -78,9 +97,9 @@ function Exec:stop()
   if self.stopped then return end
   self.stopped = true
   self.source:close()
+  if not self.process then return giveBack(self) end
   local stdin = self.stdin
   stdin:shutdown(function () if not stdin:is_closing() then stdin:close() end end)
-  if not self.process then return self.timer:close() end
   self.timer:start(PATIENCE_MS, 0, function ()
     if not stdin:is_closing() then stdin:close() end
     signal(self, 'sigterm', LAST_PATIENCE_MS, function () signal(self, 'sigkill') end)

@@ -47,12 +47,15 @@ return function (arguments, loopRuns)
     return os.exit(misuse.SUCCESS)
   end
   local loop = require('dtls/loop')
+  local Exec = require('dtls/nc/exec')
   local Report = require('dtls/nc/report')
+  require('dtls/nc/signals').survivePipes()
   local run = require(given.listen and 'dtls/nc/server' or 'dtls/nc/client')
   local status = misuse.REFUSED
   local function onDone(with)
     status = with
-    if loopRuns then loop.defer(os.exit, status) end
+    -- Elsewhere the loop ends when everything has.
+    if loopRuns then Exec.afterAll(function () loop.defer(os.exit, status) end) end
   end
   local started
   started, sentence = misuse.call(function ()

@@ -5,6 +5,8 @@ local uv = require('dtls/loop').uv
 
 -- Whoever fills this has been answering somebody who sends faster than can be answered.
 local MOST_BYTES = 4 * 1024 * 1024
+-- What a message takes beside its bytes.
+local EACH_BYTES = 64
 
 -- The socket's 'drain' says when there is room. Of a shortage of the system's own nobody tells.
 local RETRY_MS = 20
@@ -21,7 +23,7 @@ Outbox.__index = Outbox
 --- @param onReady fun()
 function Outbox.new(session, report, onReady)
   return setmetatable({
-    session = session, report = report, onReady = onReady, waiting = {}, first = 1, bytes = 0,
+    session = session, report = report, onReady = onReady, waiting = {}, first = 1, last = 0, bytes = 0,
     timer = uv.new_timer(),
   }, Outbox)
 end
@@ -44,11 +46,12 @@ end
 --- @param message string not empty
 function Outbox:send(message)
   if self.closed or (self.bytes == 0 and attempt(self, message)) then return end
-  if self.bytes + #message > MOST_BYTES then
+  local takes = #message + EACH_BYTES
+  if self.bytes + takes > MOST_BYTES then
     return self.report:once('messages are lost: too much waits to be sent')
   end
-  self.waiting[#self.waiting + 1] = message
-  self.bytes = self.bytes + #message
+  self.last = self.last + 1
+  self.waiting[self.last], self.bytes = message, self.bytes + takes
   if not self.timer:is_active() then self.timer:start(RETRY_MS, RETRY_MS, function () self:retry() end) end
 end
 
@@ -57,11 +60,12 @@ function Outbox:retry()
   while self.bytes > 0 do
     local message = self.waiting[self.first]
     if not attempt(self, message) then return end
-    self.bytes, self.waiting[self.first] = self.bytes - #message, false
+    -- It may never be empty while the peer goes on.
+    self.bytes, self.waiting[self.first] = self.bytes - #message - EACH_BYTES, nil
     self.first = self.first + 1
   end
   if self.closed or not self.timer:is_active() then return end
-  self.waiting, self.first = {}, 1
+  self.waiting, self.first, self.last = {}, 1, 0
   self.timer:stop()
   self.onReady()
 end
@@ -69,7 +73,7 @@ end
 --- Forgets what waits.
 function Outbox:close()
   if self.closed then return end
-  self.closed, self.bytes = true, 0
+  self.closed, self.bytes, self.waiting = true, 0, {}
   self.timer:close()
 end
 

@@ -7,7 +7,8 @@ local loop = require('dtls/loop')
 local uv = loop.uv
 
 -- How much may wait. What comes then is lost, as it would be in the system's own buffer.
-local MOST_BYTES = 64 * 1024 * 1024
+-- Small ones take many times what they hold.
+local MOST_BYTES, MOST_TEXTS = 64 * 1024 * 1024, 1024 * 1024
 
 -- How soon a descriptor is tried again that somebody else has made non-blocking.
 local RETRY_MS = 5
@@ -20,7 +21,7 @@ local RETRY_MS = 5
 local Output = {}
 Output.__index = Output
 
---- @param onBroken fun() nobody reads any more
+--- @param onBroken fun(failure: string) nobody reads any more (EPIPE), or it cannot be written
 --- @param onLost fun() there was too much to keep
 function Output.new(onBroken, onLost)
   local kind = uv.guess_handle(1)
@@ -42,7 +43,7 @@ local function wrote(self, text, failure, written)
     end)
   elseif failure then
     self.busy, self.broken, self.waiting, self.bytes = nil, true, {}, 0
-    self.onBroken()
+    self.onBroken(failure)
     if self.onEmpty then self.onEmpty() end
   elseif written < #text then
     self.bytes = self.bytes - written
@@ -70,8 +71,9 @@ end
 --- Writes `text`.
 function Output:write(text)
   if self.broken then return end
-  if self.bytes + #text > MOST_BYTES then return self.onLost() end
-  self.waiting[#self.waiting + 1] = text
+  local count = #self.waiting
+  if self.bytes + #text > MOST_BYTES or count >= MOST_TEXTS then return self.onLost() end
+  self.waiting[count + 1] = text
   self.bytes = self.bytes + #text
   self:_flush()
 end

@@ -19,11 +19,27 @@ function Report.new(level)
   return self
 end
 
+-- A character as UTF-8 has them, or what has been put in the place of one.
+local function shown(character)
+  local first, length = character:byte(), #character
+  if first < 0x80 then return length > 1 and character:sub(1, 1) .. '?' or nil end
+  local isWhole = length == (first < 0xe0 and 2 or first < 0xf0 and 3 or 4)
+  return (not isWhole or first < 0xc2 or first > 0xf4 or character:find('^\194[\128-\159]')) and '?' or nil
+end
+
+-- What a terminal only shows: no controls, of which UTF-8 has further ones; nor what is no UTF-8, where
+-- terminals of other kinds have those.
+local function printable(text)
+  text = text:gsub('%c', '?')
+  if not text:find('[\128-\255]') then return text end
+  return (text:gsub('^[\128-\191]+', '?'):gsub('[^\128-\191][\128-\191]*', shown))
+end
+
 --- Says a sentence. What is the peer's among it must not play with the terminal.
 function Report:say(format, ...)
   local line = select('#', ...) > 0 and format:format(...) or format
   -- In one go: standard output may be the same terminal.
-  self.file:write('dtls-nc: ' .. line:gsub('%c', '?') .. '\n')
+  self.file:write('dtls-nc: ' .. printable(line) .. '\n')
 end
 
 --- Says a sentence if there is a `-v`.
@@ -36,6 +52,13 @@ function Report:once(format, ...)
   if self.said[format] then return end
   self.said[format] = true
   self:say(format, ...)
+end
+
+--- Says what the library has warned of, the first of each name.
+function Report:warn(err, name)
+  if self.said[name] then return end
+  self.said[name] = true
+  self:say('%s', err)
 end
 
 --- `127.0.0.1:5684`, `[::1]:5684`.

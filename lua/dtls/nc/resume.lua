@@ -32,6 +32,10 @@ function resume.write(path, text)
   if not file then return nil, err end
   local written
   written, err = uv.fs_write(file, text, 0)
+  -- Where the disk is full a part may be there.
+  if written and written < #text then
+    written, err = nil, ('ENOSPC: there was room for %d of %d bytes: %s'):format(written, #text, draft)
+  end
   uv.fs_close(file)
   if written then written, err = uv.fs_rename(draft, path) end
   if written then return true end

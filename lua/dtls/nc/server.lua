@@ -37,7 +37,12 @@ function Server:_write(place, message)
   if message == '' then return end
   local output, text = self.output, message
   if not self.given.datagram then
-    if self.several then text = '[' .. place .. '] ' .. text end
+    if self.several then
+      -- Each line: else a message of two would pass the second off as anybody's.
+      local mark, last = '[' .. place .. '] ', text:match('\n?$')
+      text = text:sub(1, #text - #last):gsub('\n', { ['\n'] = '\n' .. mark })
+      text = mark .. text .. last
+    end
     -- What follows is of somebody else, or on a line of its own.
     if (self.several or output.isTerminal) and text:sub(-1) ~= '\n' then text = text .. '\n' end
   end
@@ -112,6 +117,15 @@ function Server:close()
   self.server:close()
 end
 
+--- @private Output cannot be written. That nobody reads it any more is no fault.
+function Server:_broken(failure)
+  if not failure:find('^EPIPE') then
+    self.status = misuse.REFUSED
+    self.report:say('standard output cannot be written: %s', failure)
+  end
+  self:close()
+end
+
 --- @private
 function Server:_closed()
   local given, report = self.given, self.report
@@ -153,7 +167,7 @@ function Server:_listen(host)
   end
   server:on('connection', function (session) self:_came(session) end)
   server:on('clientError', function (err, _, peer) report:tell('%s refused: %s', report.place(peer), err) end)
-  server:on('warning', function (err) report:once('%s', err) end)
+  server:on('warning', function (err, name) report:warn(err, name) end)
   server:on('error', fail)
   server:on('drain', function ()
     for _, peer in ipairs(self.peers) do peer.outbox:retry() end
@@ -181,7 +195,7 @@ return function (given, report, onDone)
   options.trace = report:trace()
   self.server = dtls.createServer(options)
   self.input = Input.new()
-  self.output = Output.new(function () self:close() end,
+  self.output = Output.new(function (failure) self:_broken(failure) end,
     function () report:once('messages are lost: nobody reads the output') end)
   self.pump = self:_makePump()
   if given.timeout then self.lonely = uv.new_timer() end

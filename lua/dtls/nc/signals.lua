@@ -19,7 +19,14 @@ function signals.watch(callback)
   end
 end
 
---- Leaves them to the system.
+--- Has writing fail where nobody reads any more: a command that has closed its input is no reason to end.
+function signals.survivePipes()
+  local pipe = uv.new_signal()
+  pipe:start('sigpipe', function () end)
+  pipe:unref()
+end
+
+--- Leaves those of `watch` to the system.
 function signals.ignore()
   for _, each in ipairs(watched or {}) do each:close() end
   watched = nil
