@@ -342,8 +342,10 @@ describe('dtls-nc', function ()
   it('stays within IPv4 or IPv6 where it is told to', function ()
     local both = nc.start('-l', 0)
     local port, fingerprint = nc.ready(both)
-    for host, expected in pairs({ ['localhost'] = '127%.0%.0%.1:', ['::1'] = '%[::1%]:' }) do
-      local option = host == '::1' and '-6' or '-4'
+    for host, expected in pairs({
+      ['localhost'] = '127%.0%.0%.1:', ['::1'] = '%[::1%]:', ['[::1]'] = '%[::1%]:',
+    }) do
+      local option = host == 'localhost' and '-4' or '-6'
       local client = nc.start(option, '-v', '-q', '0', '--fingerprint', fingerprint, host, port)
       assert.equal(0, nc.say(client):waitForEnd())
       assert.matches('connected to ' .. expected .. port, client.output)
@@ -365,7 +367,8 @@ end)
 describe('dtls-nc on a terminal', function ()
   -- A terminal's line ends are the terminal's own.
   local function onTerminal(environment, ...)
-    local words = { 'luajit bin/dtls-nc', ... }
+    -- Without a shell of `script`'s in between, which Control-C would end.
+    local words = { 'exec luajit bin/dtls-nc', ... }
     return program.start('script', { '-qec', table.concat(words, ' '), '/dev/null' },
       helper.merge(nc.environment, { TERM = 'xterm' }, environment))
   end

@@ -162,7 +162,8 @@ local function place(given, words)
       #words == 1 and 'PORT is missing: dtls-nc HOST PORT, or dtls-nc -l PORT to listen' or
       'HOST and PORT are missing: see --help')
   else
-    given.host = read.text('HOST', words[1])
+    -- An IPv6 address may be in brackets, as it is where a port follows.
+    given.host = read.text('HOST', words[1]:match('^%[([^%]]+)%]$') or words[1])
     given.port = port('PORT', words[2], given.listen and 0 or 1)
   end
 end
