@@ -22,12 +22,10 @@ end
 
 -- Serves a peer in a coroutine of its own.
 local function serve(handler, session)
-  local routine = coroutine.create(function ()
+  Wait.resume(coroutine.create(function ()
     handler(session)
     session.session:close()
-  end)
-  local finished, err = coroutine.resume(routine)
-  if not finished then error(type(err) == 'string' and debug.traceback(routine, err) or err, 0) end
+  end))
 end
 
 --- @private Makes one of an event server that does not listen yet.

@@ -20,9 +20,10 @@ local function current()
   return not isMain and routine or nil
 end
 
--- Goes on with whoever waits, here and now: what it sends goes along with what else this turn of the loop
--- sends. What it throws is the user's own, with the place it was thrown at.
-local function resume(routine)
+--- Begins or goes on with a coroutine, here and now: what it sends goes along with what else this turn of the
+--- loop sends. What it throws is the user's own, with the place it was thrown at.
+--- @param routine thread
+function Wait.resume(routine)
   local finished, err = coroutine.resume(routine)
   if finished then return end
   error(type(err) == 'string' and debug.traceback(routine, err) or err, 0)
@@ -57,7 +58,7 @@ end
 
 local function finish(line, waiting, how)
   leave(line, waiting, how)
-  if waiting.routine and isThere(waiting) then resume(waiting.routine) end
+  if waiting.routine and isThere(waiting) then Wait.resume(waiting.routine) end
 end
 
 -- LuaJIT can yield out of a pcall, and so find out that it cannot out of something else.
@@ -66,6 +67,7 @@ local yield = jit and function () return pcall(coroutine.yield) end
 
 --- Raises, in the name of `caller`, where nothing could go on: outside a coroutine while the loop is running,
 --- and in one that has been the first to require luv. To be called before what would be left half done.
+---
 --- @param caller string
 --- @return thread? routine the coroutine that would wait
 function Wait.check(caller)
