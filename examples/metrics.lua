@@ -3,8 +3,7 @@
 -- Usage: luajit examples/metrics.lua [host] [port] [metrics-port]
 --   ports of 0 pick free ones; the addresses are printed. Control-C ends it.
 
-local dtls = require('dtls')
-local metrics = require('dtls/metrics')
+local dtls, metrics = require('dtls'), require('dtls/metrics')
 local uv = dtls.uv
 
 io.stdout:setvbuf('line')
@@ -50,7 +49,6 @@ assert(http:listen(16, function ()
   end)
 end))
 print(('metrics on http://127.0.0.1:%d/metrics'):format(http:getsockname().port))
-
 -- A scraper that has gone is no reason to end, as it is for a program that does not listen for this signal.
 local interrupt, pipe = uv.new_signal(), uv.new_signal()
 pipe:start('sigpipe', function () end)
