@@ -98,7 +98,7 @@ local function play(seed, byLibuv, options, looping)
   if byLibuv then core.transport = nil end
   local identity = helper.localhost()
   local server = dtls.createServer(
-    helper.merge({ cert = identity.cert, key = identity.key, retransmitTimeout = 5000 }, options),
+    helper.merge({ cert = identity.cert, key = identity.key, retransmitTimeout = 5000, linger = 0 }, options),
     function (session)
       local id = #sessions + 1
       sessions[id] = session
@@ -122,7 +122,9 @@ local function play(seed, byLibuv, options, looping)
   assert(stranger:bind('127.0.0.1', 0))
   local function connect(index, localPort)
     local met = #sessions
-    local client = helper.connect(port, { localPort = localPort, retransmitTimeout = 5000 })
+    -- Without lingering, which would hang on how long all this takes: where a session has moved, its client
+    -- misses what went elsewhere.
+    local client = helper.connect(port, { localPort = localPort, retransmitTimeout = 5000, linger = 0 })
     clients[index] = client
     local who = 'client ' .. met + 1
     client:on('message', function (data) see(who, data) end)
