@@ -5,6 +5,7 @@
 
 use crate::config::{Config, Refusal};
 use crate::ffi;
+use crate::hello::take_u24_list;
 use openssl::error::ErrorStack;
 use openssl::x509::store::X509StoreBuilder;
 use openssl::x509::verify::X509VerifyFlags;
@@ -56,11 +57,8 @@ fn read(pem: &[u8]) -> Result<Vec<X509Crl>, Refusal> {
 /// has signed that: 16 KiB of them take 17 MiB for as long as the session lives (CVE-2026-35189).
 pub fn has_relative_points_untrusted(message: &[u8]) -> bool {
     let mut rest = message.get(3..).unwrap_or_default();
-    let mut found = false;
-    while let Some(certificate) = take_u24_list(&mut rest) {
-        found =
-            found || X509::from_der(certificate).is_ok_and(|certificate| has_relative_points(&certificate));
-    }
+    let found = std::iter::from_fn(|| take_u24_list(&mut rest))
+        .any(|der| X509::from_der(der).is_ok_and(|certificate| has_relative_points(&certificate)));
     ffi::clear_errors();
     found
 }
@@ -70,15 +68,6 @@ fn has_relative_points(certificate: &X509) -> bool {
     let points = certificate.crl_distribution_points();
     let is_relative = |point: &DistPointRef| point.distpoint().is_some_and(|name| name.fullname().is_none());
     points.is_some_and(|points| points.iter().any(is_relative))
-}
-
-/// Takes what a 24-bit length stands in front of.
-fn take_u24_list<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let (length, behind) = rest.split_at_checked(3)?;
-    let length = u32::from_be_bytes([0, length[0], length[1], length[2]]) as usize;
-    let (taken, behind) = behind.split_at_checked(length)?;
-    *rest = behind;
-    Some(taken)
 }
 
 /// Has a store look at these lists, for every certificate of a chain.

@@ -175,6 +175,12 @@ pub(crate) fn take_u16_list<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     take(rest, length)
 }
 
+/// Takes what a 24-bit length stands in front of.
+pub(crate) fn take_u24_list<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let length = read_u24(take(rest, 3)?);
+    take(rest, length)
+}
+
 /// Reads a 24-bit big-endian number.
 pub(crate) fn read_u24(bytes: &[u8]) -> usize {
     bytes.iter().take(3).fold(0, |n, &b| n << 8 | usize::from(b))
