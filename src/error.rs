@@ -211,7 +211,7 @@ impl Error {
     /// RFC 4279 section 2, RFC 6066 section 3, RFC 7301 section 3.2), as OpenSSL has it where it is OpenSSL who finds it.
     pub(crate) fn alert_to_send(&self) -> u8 {
         match self.name {
-            Name::NoCertificate => 40,
+            Name::NoCertificate | Name::NoCipher => 40,
             Name::Certificate | Name::CertificateName | Name::Fingerprint | Name::PublicKey => 42,
             Name::CertificateRevoked => 44,
             Name::CertificateTime => 45,

@@ -118,7 +118,10 @@ impl Session {
     fn begin_accepting(&mut self) {
         let Role::Server { plaintext_offset, .. } = self.role else { return };
         if self.would_crash() {
-            return self.refuse_what_would_crash();
+            let sentence =
+                "the client says which signatures certificates may bear (signature_algorithms_cert), \
+                            which this OpenSSL does not survive where there is a key without a certificate";
+            return self.refuse(Error::new(Name::NoCipher, sentence));
         }
         let Some(hello) = self.screen.take(Phase::Plaintext) else { return };
         let begun = Engine::new(self.context.server_ssl(), plaintext_offset).and_then(|mut engine| {
@@ -141,14 +144,6 @@ impl Session {
         let wishes = &self.shown.wishes;
         let is_asked = wishes.raw_public_key && wishes.certificate_signatures;
         is_asked && self.context.has_bare_key() && ffi::raw_key::crashes_at_certificate_signatures()
-    }
-
-    fn refuse_what_would_crash(&mut self) {
-        const HANDSHAKE_FAILURE: u8 = 40;
-        let sentence = "the client says which signatures certificates may bear (signature_algorithms_cert), \
-                        which this OpenSSL does not survive where there is a key without a certificate";
-        self.send_alert(HANDSHAKE_FAILURE);
-        self.finish(Reason::Error, Some(Error::new(Name::NoCipher, sentence)));
     }
 
     /// Starts afresh, with a new hello: the server refuses the cookie that was returned to it,
