@@ -149,6 +149,7 @@ fn read_terms(terms: &LuaTable) -> LuaResult<Terms> {
     let is = |option: &str| LuaResult::Ok(terms.get::<Option<bool>>(option)?.unwrap_or(false));
     Ok(Terms {
         deadlines: Deadlines { handshake_ms: terms.get("handshake_ms")?, idle_ms: terms.get("idle_ms")? },
+        spent_ms: terms.get::<Option<u64>>("spent_ms")?.unwrap_or(0),
         linger_ms: terms.get::<Option<u64>>("linger_ms")?.unwrap_or(Terms::LINGER_MS),
         mtu: terms.get("mtu")?,
         refuse_oversize: is("refuse_oversize")?,

@@ -205,7 +205,7 @@ impl Session {
             now,
             mtu: terms.mtu.unwrap_or(context.config().mtu.bytes()),
             refuse_oversize: terms.refuse_oversize,
-            ends_at: Some(now.saturating_add(deadlines.handshake_ms)),
+            ends_at: Some(now.saturating_add(deadlines.handshake_ms.saturating_sub(terms.spent_ms))),
             heard_at: now,
             retransmit_at: None,
             doubted_until: None,

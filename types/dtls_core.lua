@@ -218,6 +218,7 @@ function Context:connect(name, terms, now) end
 --- What is wanted of a session.
 --- @class dtls_core.Terms
 --- @field handshake_ms integer
+--- @field spent_ms? integer how much of that has passed before; 0 by default
 --- @field idle_ms integer 0 for ever
 --- @field linger_ms? integer how long messages are heard that the peer's close_notify has overtaken;
 ---   250 by default

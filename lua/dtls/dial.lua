@@ -122,7 +122,8 @@ function Dial:attempt(text)
   end
   local made
   made, err, name = self.context.core:connect(self.servername, {
-    handshake_ms = math.max(self.endsAt - now, 1),
+    handshake_ms = self.opts.handshakeTimeout,
+    spent_ms = self.opts.handshakeTimeout - math.max(self.endsAt - now, 1),
     idle_ms = self.opts.idleTimeout,
     linger_ms = self.opts.linger,
     refuse_oversize = self.opts.oversize == 'error',
@@ -184,12 +185,10 @@ function Dial:moveOn(endpoint)
   self:try()
 end
 
---- What to say of an end in the midst of the search: the time is the user's, not what was left of it for the
---- last address; and whoever has not listened to `'warning'` wants to know what may be the matter.
+--- What to say of an end in the midst of the search: whoever has not listened to `'warning'` wants to know
+--- what may be the matter.
 function Dial:explain(err, name)
-  if name ~= 'ETIMEDOUT' or self.over then return err end
-  err = err:gsub('complete within %d+ ms', ('complete within %d ms'):format(self.opts.handshakeTimeout))
-  if not self.isRefused then return err end
+  if name ~= 'ETIMEDOUT' or self.over or not self.isRefused then return err end
   return err .. '; the network says that nobody listens there (ECONNREFUSED)'
 end
 

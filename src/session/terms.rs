@@ -8,7 +8,7 @@ use std::rc::Rc;
 /// How long a session may take, in milliseconds on the caller's clock.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadlines {
-    /// For the handshake, from the session's creation.
+    /// For the handshake, from the session's creation, less what has been [spent](Terms::spent_ms) before.
     pub handshake_ms: u64,
     /// Between two authenticated records; 0 for ever.
     pub idle_ms: u64,
@@ -19,6 +19,9 @@ pub struct Deadlines {
 pub struct Terms {
     /// How long it may take.
     pub deadlines: Deadlines,
+    /// How much of the handshake's time has passed before the session is made, in milliseconds: a client's, on
+    /// other addresses.
+    pub spent_ms: u64,
     /// How long messages are still heard that the peer's close_notify has overtaken, in milliseconds.
     pub linger_ms: u64,
     /// The path's MTU, a UDP payload in bytes, where it is another than the context's.
@@ -50,6 +53,7 @@ impl From<Deadlines> for Terms {
     fn from(deadlines: Deadlines) -> Terms {
         Terms {
             deadlines,
+            spent_ms: 0,
             linger_ms: 0,
             mtu: None,
             refuse_oversize: false,
