@@ -67,8 +67,9 @@ end
 
 --- Looks `host` up without blocking. Returns the request, which `uv.cancel` may end.
 --- @param callback fun(ips: string[]|nil, err: string?, name: string?) in the system's order
+--- @param family? 'inet'|'inet6' both by default
 --- @return userdata?
-function address.resolve(host, callback)
+function address.resolve(host, callback, family)
   local function answer(failure, found)
     local list, seen = {}, {}
     for _, entry in ipairs(found or {}) do
@@ -79,9 +80,10 @@ function address.resolve(host, callback)
     end
     if list[1] then return callback(list) end
     local name = failure or 'EAI_NODATA'
-    callback(nil, ('%s: there is no address for the host %q'):format(name, host), name)
+    local kind = (family == 'inet' and 'IPv4 ') or (family == 'inet6' and 'IPv6 ') or ''
+    callback(nil, ('%s: there is no %saddress for the host %q'):format(name, kind, host), name)
   end
-  local request, err, name = uv.getaddrinfo(host, nil, { socktype = 'dgram' }, answer)
+  local request, err, name = uv.getaddrinfo(host, nil, { socktype = 'dgram', family = family }, answer)
   if not request then loop.defer(callback, nil, err, name) end
   return request
 end
