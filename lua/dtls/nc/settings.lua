@@ -11,8 +11,10 @@ local settings = {}
 local BUFFER_BYTES = 4 * 1024 * 1024
 
 -- Options that only one of the two ends has.
-local OF_CLIENTS = { servername = '--servername', resume = '--resume', sourcePort = '--source-port' }
-local OF_SERVERS = { echo = '--echo' }
+local OF_CLIENTS = {
+  { 'resume', '--resume' }, { 'servername', '--servername' }, { 'sourcePort', '--source-port' },
+}
+local OF_SERVERS = { { 'echo', '--echo' } }
 
 local function read(name, path)
   local file, err = io.open(path, 'rb')
@@ -52,10 +54,9 @@ local function pskTable(given)
 end
 
 local function checkEnd(given, foreign, whose)
-  for _, field in ipairs({ 'echo', 'resume', 'servername', 'sourcePort' }) do
-    if foreign[field] and given[field] then
-      misuse.raise('%s is for %s alone', foreign[field], whose)
-    end
+  for _, each in ipairs(foreign) do
+    local field, name = unpack(each)
+    if given[field] then misuse.raise('%s is for %s alone', name, whose) end
   end
 end
 
