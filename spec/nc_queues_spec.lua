@@ -72,7 +72,7 @@ end)
 describe('the output of dtls-nc', function ()
   it('holds no more messages, however small they are, than memory was meant for', function ()
     local lost, count = false, 0
-    local output = Output.new(function () end, function () lost = true end)
+    local output = Output.new({ once = function () lost = true end }, function () end)
     -- Nobody reads what was written last.
     output.busy = true
     while not lost do

@@ -139,7 +139,7 @@ function Client:_closed(reason)
   elseif self.heardBefore == self.session:stats().datagramsIn then
     self.status = misuse.TIMEOUT
   end
-  if self.given.stats then self.report.stats(self.session:stats()) end
+  if self.given.stats then self.report:stats(self.session:stats()) end
   self.input:close()
   if self.pump then self.pump:close() end
   if self.quiet then self.quiet:close() end
@@ -148,14 +148,6 @@ function Client:_closed(reason)
     signals.ignore()
     self.onDone(self.status)
   end)
-end
-
---- @private Output cannot be written. That nobody reads it any more is no fault.
-function Client:_broken(failure)
-  if not failure:find('^EPIPE') then
-    self:_fail(misuse.REFUSED, 'standard output cannot be written: ' .. failure)
-  end
-  self.session:close()
 end
 
 --- @private
@@ -184,8 +176,10 @@ return function (given, report, onDone)
   local options = settings.client(given)
   options.trace = report:trace()
   self.input = Input.new()
-  self.output = Output.new(function (failure) self:_broken(failure) end,
-    function () report:once('messages are lost: nobody reads the output') end)
+  self.output = Output.new(report, function (isFault)
+    if isFault then self.status = misuse.REFUSED end
+    self.session:close()
+  end)
   resolve(given, function (host, err, name)
     options.host = host
     local begun, sentence

@@ -21,13 +21,13 @@ local RETRY_MS = 5
 local Output = {}
 Output.__index = Output
 
---- @param onBroken fun(failure: string) nobody reads any more (EPIPE), or it cannot be written
---- @param onLost fun() there was too much to keep
-function Output.new(onBroken, onLost)
+--- @param report dtls.nc.Report
+--- @param onBroken fun(isFault: boolean) nothing can be written any more; that nobody reads it is no fault
+function Output.new(report, onBroken)
   local kind = uv.guess_handle(1)
   return setmetatable({
     isTerminal = kind == 'tty', broken = kind == 'unknown', waiting = {}, bytes = 0,
-    onBroken = onBroken, onLost = onLost,
+    report = report, onBroken = onBroken,
   }, Output)
 end
 
@@ -43,7 +43,9 @@ local function wrote(self, text, failure, written)
     end)
   elseif failure then
     self.busy, self.broken, self.waiting, self.bytes = nil, true, {}, 0
-    self.onBroken(failure)
+    local isFault = not failure:find('^EPIPE')
+    if isFault then self.report:say('standard output cannot be written: %s', failure) end
+    self.onBroken(isFault)
     if self.onEmpty then self.onEmpty() end
   elseif written < #text then
     self.bytes = self.bytes - written
@@ -72,7 +74,9 @@ end
 function Output:write(text)
   if self.broken then return end
   local count = #self.waiting
-  if self.bytes + #text > MOST_BYTES or count >= MOST_TEXTS then return self.onLost() end
+  if self.bytes + #text > MOST_BYTES or count >= MOST_TEXTS then
+    return self.report:once('messages are lost: nobody reads the output')
+  end
   self.waiting[count + 1] = text
   self.bytes = self.bytes + #text
   self:_flush()

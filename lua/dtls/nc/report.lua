@@ -131,7 +131,7 @@ function Report:trace()
     if not all then line = line:gsub(', epoch %d+ record %d+', '') end
     -- The heading comes with the first event, and is nobody's.
     local painted = colour and line:find('│', 1, true)
-    io.stderr:write((painted and colour .. line .. PLAIN or line) .. '\n')
+    self.file:write((painted and colour .. line .. PLAIN or line) .. '\n')
   end)
   return function (event, session)
     if not all and event.record.type == 'application_data' then return end
@@ -154,11 +154,11 @@ interpreted(list)
 
 --- Prints counters, one a line.
 --- @param counters dtls.SessionStats|dtls.EndpointStats
-function Report.stats(counters)
+function Report:stats(counters)
   local lines = {}
   list(lines, '', counters)
   table.sort(lines)
-  io.stderr:write(table.concat(lines, '\n') .. '\n')
+  self.file:write(table.concat(lines, '\n') .. '\n')
 end
 
 return Report

@@ -117,19 +117,10 @@ function Server:close()
   self.server:close()
 end
 
---- @private Output cannot be written. That nobody reads it any more is no fault.
-function Server:_broken(failure)
-  if not failure:find('^EPIPE') then
-    self.status = misuse.REFUSED
-    self.report:say('standard output cannot be written: %s', failure)
-  end
-  self:close()
-end
-
 --- @private
 function Server:_closed()
   local given, report = self.given, self.report
-  if given.stats then report.stats(self.server:stats()) end
+  if given.stats then report:stats(self.server:stats()) end
   self.input:close()
   self.pump:close()
   if self.lonely then self.lonely:close() end
@@ -195,8 +186,10 @@ return function (given, report, onDone)
   options.trace = report:trace()
   self.server = dtls.createServer(options)
   self.input = Input.new()
-  self.output = Output.new(function (failure) self:_broken(failure) end,
-    function () report:once('messages are lost: nobody reads the output') end)
+  self.output = Output.new(report, function (isFault)
+    if isFault then self.status = misuse.REFUSED end
+    self:close()
+  end)
   self.pump = self:_makePump()
   if given.timeout then self.lonely = uv.new_timer() end
   resolve(given, function (host, err)
