@@ -66,12 +66,7 @@ end
 
 --- @private Binds the socket, and waits for that.
 function CoroServer:_listen(caller, port, host)
-  local bound, err, name
-  if self.server._sockets.socket then
-    bound, err, name = self.server:listen()
-  else
-    bound, err, name = self.server:listen(port, host)
-  end
+  local bound, err, name = self.server:listen(port, host)
   if not bound then
     self.server:close()
     return nil, err, name
