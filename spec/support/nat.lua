@@ -65,9 +65,11 @@ end
 --- Gives the client another port, or another address and port.
 function Nat:rebind(ip, port)
   local old = self.outlet
+  -- The new one first: else the system may give the very port again that has just become free.
+  local new = outlet(ip or old.ip, port)
   old.nat = nil
   old.handle:close()
-  self:take(outlet(ip or old.ip, port))
+  self:take(new)
 end
 
 --- Gives two clients each other's.
